@@ -1,0 +1,158 @@
+// Package stage is the conversation between the processes of rc: one JSON value
+// a packet over a SOCK_SEQPACKET socket, descriptors beside it by SCM_RIGHTS,
+// large values in sealed memory files. Nothing travels in argv or in the
+// environment, and a packet from the other side is parsed as hostile.
+package stage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxPacket bounds one message, in bytes. A socket buffer holds 208 KiB by
+	// default (net.core.wmem_default); larger values go by memory file.
+	MaxPacket = 64 << 10
+	// MaxFiles bounds the descriptors beside one message; the kernel's own
+	// limit is SCM_MAX_FD = 253.
+	MaxFiles = 200
+)
+
+// ErrTooLarge is returned for a packet or a descriptor list over the limits.
+var ErrTooLarge = errors.New("message is larger than the protocol allows")
+
+// Conn is one end of a conversation. It uses Go's poller, so a waiting reader
+// costs no thread. Send and Recv may run at the same time; two Sends may not.
+type Conn struct{ f *os.File }
+
+// Pair returns two connected ends, both close-on-exec.
+func Pair() (*Conn, *Conn, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return NewConn(fds[0]), NewConn(fds[1]), nil
+}
+
+// NewConn takes ownership of fd, a SOCK_SEQPACKET socket.
+func NewConn(fd int) *Conn {
+	_ = unix.SetNonblock(fd, true) // before NewFile: that is what puts it on the poller
+	return &Conn{os.NewFile(uintptr(fd), "conversation")}
+}
+
+// File lends the descriptor, to hand to a child; the Conn keeps owning it.
+func (c *Conn) File() *os.File { return c.f }
+
+// Close ends the conversation; the other side reads io.EOF.
+func (c *Conn) Close() error { return c.f.Close() }
+
+// SetDeadline bounds every later Send and Recv; the zero time means no bound.
+func (c *Conn) SetDeadline(t time.Time) error { return c.f.SetDeadline(t) }
+
+// Send writes one message with descriptors beside it, which it only borrows.
+func (c *Conn) Send(v any, files ...*os.File) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	if len(data) > MaxPacket || len(files) > MaxFiles {
+		return ErrTooLarge
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	raw, err := c.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	err = raw.Write(func(fd uintptr) bool {
+		serr = unix.Sendmsg(int(fd), data, rights, nil, unix.MSG_NOSIGNAL)
+		return serr != unix.EAGAIN
+	})
+	if err == nil {
+		err = serr
+	}
+	return err
+}
+
+// Recv reads one message into v and returns the descriptors that came with it,
+// which the caller owns. The end of the conversation is io.EOF. An unknown
+// field is no error: the protocol grows by adding fields.
+func (c *Conn) Recv(v any) ([]*os.File, error) {
+	raw, err := c.f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, MaxPacket)
+	oob := make([]byte, unix.CmsgSpace(MaxFiles*4))
+	var n, oobn, flags int
+	var rerr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		return rerr != unix.EAGAIN
+	})
+	if err == nil {
+		err = rerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	files, err := receivedFiles(oob[:oobn])
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case n == 0 && oobn == 0:
+		return nil, io.EOF
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		CloseFiles(files)
+		return nil, ErrTooLarge
+	}
+	if err := json.Unmarshal(buf[:n], v); err != nil {
+		CloseFiles(files)
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	return files, nil
+}
+
+func receivedFiles(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("parse descriptors: %w", err)
+	}
+	var files []*os.File
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			continue // credentials or another kind that nobody asked for
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}
+
+// CloseFiles closes every descriptor of a list.
+func CloseFiles(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}

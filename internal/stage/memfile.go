@@ -1,0 +1,52 @@
+package stage
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+
+// maxConfig bounds a configuration in a memory file, in bytes.
+const maxConfig = 16 << 20
+
+// Seal encodes v into a memory file that nobody can change afterwards.
+func Seal(name string, v any) (*os.File, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", name, err)
+	}
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(data)
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("seal %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// Unseal decodes what Seal made and closes f. A file that can still be changed
+// is refused: its sender could swap the text after it was checked.
+func Unseal(f *os.File, v any) error {
+	defer f.Close()
+	got, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+	if err != nil || got&seals != seals {
+		return fmt.Errorf("configuration is not a sealed memory file (seals %#x, %v)", got, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(io.NewSectionReader(f, 0, maxConfig), maxConfig))
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	return json.Unmarshal(data, v)
+}
