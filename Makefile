@@ -1,0 +1,60 @@
+# rc: build, install, try and check. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+
+# A tree without history (an archive) carries its version in the file VERSION.
+# safe.directory: as root in a clone of another user, git would refuse to answer.
+VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo devel)
+
+MODULE   := github.com/rc-containers/rc
+TAGS     := osusergo,netgo,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper,containers_image_openpgp
+LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
+# -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
+GOBUILD  := $(GO) build -trimpath -buildvcs=false
+
+.PHONY: all build install uninstall demo test bench lint clean help
+all: build
+
+# Go's own cache knows what is out of date: an unchanged tree costs half a second.
+# rc is pure Go and small. The other three hold the C constructor of userns/nsjoin
+# and are static too, so that they run whatever C library the host has.
+build:
+	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/rc ./cmd/rc
+	CGO_ENABLED=1 $(GOBUILD) -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' \
+		-o bin/ ./cmd/rc-init ./cmd/rc-net ./cmd/rc-image
+
+install: build
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/libexec/rc' '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -m 755 bin/rc '$(DESTDIR)$(PREFIX)/bin/'
+	install -m 755 bin/rc-init bin/rc-net bin/rc-image '$(DESTDIR)$(PREFIX)/libexec/rc/'
+	install -m 644 docs/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+
+uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/rc' '$(DESTDIR)$(PREFIX)/share/man/man1/'rc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'rc-*.1
+	rm -rf '$(DESTDIR)$(PREFIX)/libexec/rc'
+
+demo:
+	tests/demo
+
+test:
+	tests/run
+
+bench: build
+	tests/bench/run
+
+lint:
+	tests/lint
+
+clean:
+	rm -rf bin tests/.cache
+
+help:
+	@echo 'make                    build rc, rc-init, rc-net, rc-image into bin/'
+	@echo 'make install PREFIX=DIR install below DIR (no root needed for a folder of yours)'
+	@echo 'make demo               a container from a local registry, as an unprivileged user'
+	@echo 'make test               unit and end-to-end tests'
+	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
+	@echo 'make bench              compare with podman and bubblewrap'
+	@echo 'make clean              remove bin/ and caches'
