@@ -1,0 +1,229 @@
+package userns
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+)
+
+const (
+	planFD    = 3
+	connFD    = 4
+	firstFile = 5
+)
+
+// Program is one of rc's programs that link nsjoin, about to be started. All
+// files are borrowed: the caller keeps and closes its own.
+type Program struct {
+	Path                  string
+	Args                  []string // with Args[0]; empty: Path alone
+	Env                   []string // exactly this; nil is an empty environment
+	Dir                   string
+	Stdin, Stdout, Stderr *os.File   // nil: /dev/null
+	Conn                  *os.File   // descriptor 4; nil: closed
+	Files                 []*os.File // descriptor 5 and on
+	Plan                  Plan
+	MapIDs                *Mapping // of a Plan.Unshare with CLONE_NEWUSER
+
+	// Prepare, if set, runs with the pid of the clone child while that waits
+	// before its first own step; an error ends it. While a child in a new user
+	// namespace waits here it is still dumpable, so OpenNamespace works, and it
+	// can be moved into a cgroup.
+	Prepare func(pid int) error
+}
+
+// Start executes p and returns when its constructor is done and Go's main is
+// about to run. A step that fails is a *hint.Error which names it and unwraps to
+// the errno; nothing of p is left then. The process is a child of the caller's,
+// who must not reap it by wait4(-1) behind Process.Wait.
+//
+// The plan of a process that is itself init of a PID namespace cannot clone:
+// the kernel refuses CLONE_PARENT there with EINVAL.
+func Start(p *Program) (*Process, error) {
+	if p.Plan.Unshare&unix.CLONE_NEWUSER != 0 && p.MapIDs == nil {
+		return nil, hint.Newf("start "+p.Path, "", "a user namespace without ID maps")
+	}
+	ours, err := p.exec()
+	if err != nil {
+		return nil, err
+	}
+	defer ours.sock.Close()
+	process, err := ours.converse(p)
+	if err != nil {
+		ours.abandon()
+		return nil, err
+	}
+	return process, nil
+}
+
+// starting is a program whose constructor runs.
+type starting struct {
+	sock  *os.File // its reports come here; a byte lets it go on
+	first *Process // what was executed
+	child *Process // what it cloned, once that is known
+}
+
+// exec starts the program with the descriptors of the convention.
+func (p *Program) exec() (*starting, error) {
+	report := firstFile + len(p.Files)
+	plan, err := p.Plan.seal(report)
+	if err != nil {
+		return nil, hint.New("start "+p.Path, err, "")
+	}
+	defer plan.Close()
+	// SEQPACKET keeps reports of the intermediate and of its child apart.
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, hint.New("start "+p.Path, err, "")
+	}
+	defer unix.Close(pair[1])
+	sock := os.NewFile(uintptr(pair[0]), "report")
+	pid, err := p.forkExec(append([]*os.File{plan, p.Conn}, p.Files...), pair[1])
+	if err != nil {
+		_ = sock.Close()
+		return nil, hint.New("start "+p.Path, err, "")
+	}
+	first, err := newProcess(pid)
+	if err != nil {
+		_ = sock.Close() // its next report fails, which ends it
+		return nil, err
+	}
+	return &starting{sock: sock, first: first}, nil
+}
+
+func (p *Program) forkExec(files []*os.File, report int) (int, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	fds := make([]uintptr, 0, planFD+len(files)+1)
+	for _, f := range []*os.File{p.Stdin, p.Stdout, p.Stderr} {
+		if f == nil {
+			f = null
+		}
+		fds = append(fds, f.Fd())
+	}
+	for _, f := range files {
+		fds = append(fds, f.Fd()) // of nil: -1, which is "closed"
+	}
+	args := p.Args
+	if len(args) == 0 {
+		args = []string{p.Path}
+	}
+	env := p.Env
+	if env == nil {
+		env = []string{}
+	}
+	pid, err := syscall.ForkExec(p.Path, args, &syscall.ProcAttr{
+		Dir: p.Dir, Env: env, Files: append(fds, uintptr(report)), Sys: &syscall.SysProcAttr{},
+	})
+	runtime.KeepAlive(p)
+	runtime.KeepAlive(files)
+	return pid, err
+}
+
+// converse follows the constructor until it is done.
+//
+//	constructor                     here
+//	joins, unshares
+//	NEED_MAPS            ────►      newuidmap, newgidmap
+//	                     ◄────      go
+//	clone3, maps, CLONED ────►      pidfd, Prepare         (the intermediate ends)
+//	child                ◄────      go
+//	READY                ────►
+func (s *starting) converse(p *Program) (*Process, error) {
+	current := s.first
+	for {
+		m, err := receive(s.sock, current.PidFD)
+		if err == nil && m.pid > 0 && s.child == nil {
+			s.child, err = newProcess(m.pid)
+		}
+		if err != nil {
+			return nil, hint.New("start "+p.Path, err, "")
+		}
+		switch m.step {
+		case stepReady:
+			return s.settle()
+		case stepNeedMaps:
+			err = writeMaps(s.first.PID, p.MapIDs)
+		case stepCloned:
+			current = s.child
+			if p.Prepare != nil {
+				err = p.Prepare(current.PID)
+			}
+		default:
+			err = m.failure(p)
+		}
+		if err == nil {
+			_, err = s.sock.Write([]byte{1})
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// settle reaps the intermediate, which has nothing left to do.
+func (s *starting) settle() (*Process, error) {
+	if s.child == nil {
+		return s.first, nil
+	}
+	_, _ = s.first.Wait()
+	_ = s.first.Close()
+	return s.child, nil
+}
+
+// abandon ends and reaps what was started.
+func (s *starting) abandon() {
+	for _, p := range []*Process{s.first, s.child} {
+		if p != nil {
+			_ = p.Signal(unix.SIGKILL)
+			_, _ = p.Wait()
+			_ = p.Close()
+		}
+	}
+}
+
+// Process is a child of this process, started by Start.
+type Process struct {
+	PID   int      // as seen here; not a name for it once Wait has returned
+	PidFD *os.File // names it for good
+}
+
+func newProcess(pid int) (*Process, error) {
+	pidfd, err := linux.OpenPidfd(pid)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{pid, pidfd}, nil
+}
+
+// Signal sends sig; an error that is ESRCH when the process has ended and was reaped.
+func (p *Process) Signal(sig unix.Signal) error { return linux.SignalPidfd(p.PidFD, sig) }
+
+// Wait waits in Go's poller, without holding a thread, for the process to end,
+// and reaps it. Call it once. Closing the Process ends the wait with os.ErrClosed.
+func (p *Process) Wait() (unix.WaitStatus, error) {
+	var status unix.WaitStatus
+	raw, err := p.PidFD.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var werr error
+	err = raw.Read(func(uintptr) bool {
+		var got int
+		got, werr = unix.Wait4(p.PID, &status, unix.WNOHANG, nil)
+		return got == p.PID || werr != nil && werr != unix.EINTR
+	})
+	return status, errors.Join(err, werr)
+}
+
+// Close gives the pidfd back. The process goes on.
+func (p *Process) Close() error { return p.PidFD.Close() }
