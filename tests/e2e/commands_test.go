@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// commands that scripts have besides testscript's own (exec, stdout, stderr,
+// cmp, exists, ...).
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"needs":        cmdNeeds,
+	"rc":           cmdRC,
+	"exits":        cmdExits,
+	"retry":        cmdRetry,
+	"pty":          cmdPty,
+	"one-line":     cmdOneLine,
+	"nothing-left": cmdNothingLeft,
+	"snapshot":     cmdSnapshot,
+	"unchanged":    cmdUnchanged,
+	"random-file":  cmdRandomFile,
+	"signal":       cmdSignal,
+	"serve":        cmdServe,
+	"asked":        cmdAsked,
+	"archive":      cmdArchive,
+}
+
+// limit is how long one command may take: a hang is a failure of that command,
+// not of the whole run.
+const limit = 60 * time.Second
+
+func state(ts *testscript.TestScript) *scriptState { return ts.Value(stateKey{}).(*scriptState) }
+
+// needs NAME... skips the script where the host lacks one, with the reason.
+func cmdNeeds(ts *testscript.TestScript, neg bool, args []string) {
+	for _, need := range args {
+		if needs[need] == nil {
+			ts.Fatalf("unknown need %q", need)
+		}
+		if why := hostHas(need); why != "" {
+			state(ts).t.Skip("needs " + need + ": " + why)
+		}
+	}
+}
+
+// rc ARGS... must succeed; "! rc" must fail. <FILE, >FILE and 2>FILE redirect.
+func cmdRC(ts *testscript.TestScript, neg bool, args []string) {
+	code := runCommand(ts, append([]string{"rc"}, args...))
+	if neg == (code == 0) {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
+// exits CODE COMMAND ARGS... wants that very code; 128+N for a signal N.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if code := runCommand(ts, args[1:]); (code == want) == neg {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// runCommand runs it with the script's environment and leaves its output where
+// `stdout` and `stderr` look.
+func runCommand(ts *testscript.TestScript, args []string) int {
+	var stdin io.Reader
+	stdout, stderr := ts.Stdout(), ts.Stderr()
+	var out, errout bytes.Buffer
+	toOut, toErr := io.MultiWriter(&out, stdout), io.MultiWriter(&errout, stderr)
+	var argv []string
+	for _, a := range args {
+		var err error
+		switch {
+		case strings.HasPrefix(a, "2>"):
+			toErr, err = os.Create(ts.MkAbs(a[2:]))
+		case strings.HasPrefix(a, ">"):
+			toOut, err = os.Create(ts.MkAbs(a[1:]))
+		case strings.HasPrefix(a, "<"):
+			stdin, err = os.Open(ts.MkAbs(a[1:]))
+		default:
+			argv = append(argv, a)
+		}
+		ts.Check(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := command(ctx, ts, argv)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, toOut, toErr
+	err := cmd.Run()
+	for _, w := range []any{stdin, toOut, toErr} {
+		if f, ok := w.(*os.File); ok {
+			_ = f.Close()
+		}
+	}
+	ts.Logf("[stdout]\n%s[stderr]\n%s", short(out.Bytes()), short(errout.Bytes()))
+	if ctx.Err() != nil {
+		ts.Fatalf("still running after %v", limit)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	return exitCode(cmd.ProcessState)
+}
+
+// command prepares argv in the script's folder and environment.
+func command(ctx context.Context, ts *testscript.TestScript, argv []string) *exec.Cmd {
+	name := argv[0]
+	if name == "rc" {
+		name = filepath.Join(world.bin, "rc")
+	}
+	cmd := exec.CommandContext(ctx, name, argv[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = environment(ts)
+	cmd.WaitDelay = 2 * time.Second // a process left with our pipe must not hang the run
+	return cmd
+}
+
+// environment is the script's. testscript keeps its list to itself, so these are
+// the names that scripts set; an empty one is not in the environment at all.
+func environment(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{"HOME", "XDG_RUNTIME_DIR", "PATH", "TERM", "LANG", "TMPDIR", "RC_ROOT", "XDG_DATA_HOME",
+		"CONTAINERS_REGISTRIES_CONF", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "RC_STORAGE_DRIVER", "RC_TEST_WITHOUT", "FOO", "SECRET"} {
+		if v := ts.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+func exitCode(s *os.ProcessState) int {
+	if w := s.Sys().(syscall.WaitStatus); w.Signaled() {
+		return 128 + int(w.Signal())
+	}
+	return s.ExitCode()
+}
+
+func short(b []byte) []byte {
+	if len(b) > 4000 {
+		b = append(slices.Clone(b[:4000]), "...\n"...)
+	}
+	return b
+}
+
+// retry SECONDS COMMAND ARGS... repeats it until it succeeds.
+func cmdRetry(ts *testscript.TestScript, neg bool, args []string) {
+	seconds, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	deadline := time.Now().Add(time.Duration(seconds) * time.Second)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		cmd := command(ctx, ts, args[1:])
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if (err == nil) != neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("not within %d s: %v\n%s", seconds, err, out)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// one-line FILE|stderr [REGEXP]: a refusal is exactly one line, beginning "rc: ".
+func cmdOneLine(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile("stderr")
+	if n := strings.Count(text, "\n"); n != 1 || !strings.HasSuffix(text, "\n") || !strings.HasPrefix(text, "rc: ") {
+		ts.Fatalf("want one line that begins with \"rc: \", got %d lines: %q", n, text)
+	}
+	if strings.Contains(text, "%!") || strings.Contains(text, "<nil>") || strings.Contains(text, "goroutine ") {
+		ts.Fatalf("not meant for people: %q", text)
+	}
+}
+
+// nothing-left: no container record, process, mount or cgroup that was not there
+// when the script began. Teardown may take a moment.
+func cmdNothingLeft(ts *testscript.TestScript, neg bool, args []string) {
+	var left []string
+	for range 60 {
+		left = takeResidue(ts.Getenv("ROOT"), ts.Getenv("XDG_RUNTIME_DIR")).since(state(ts).before, exceptKeepers)
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("left behind:\n  %s", strings.Join(left, "\n  "))
+}
+
+// snapshot remembers what the store holds; unchanged compares.
+func cmdSnapshot(ts *testscript.TestScript, neg bool, args []string) {
+	state(ts).saved = storeListing(ts.Getenv("ROOT"))
+}
+
+func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
+	now := storeListing(ts.Getenv("ROOT"))
+	var diff []string
+	for _, f := range now {
+		if !slices.Contains(state(ts).saved, f) {
+			diff = append(diff, "+"+f)
+		}
+	}
+	for _, f := range state(ts).saved {
+		if !slices.Contains(now, f) {
+			diff = append(diff, "-"+f)
+		}
+	}
+	if len(diff) > 0 && !neg || len(diff) == 0 && neg {
+		ts.Fatalf("the store changed: %q", diff)
+	}
+}
+
+// random-file NAME BYTES
+func cmdRandomFile(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	random, err := os.Open("/dev/urandom")
+	ts.Check(err)
+	defer func() { _ = random.Close() }()
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = io.CopyN(f, random, n)
+	ts.Check(err)
+	ts.Check(f.Close())
+}
+
+// signal NAME: to the commands that `exec ... &` started.
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP,
+		"USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL, "QUIT": syscall.SIGQUIT}
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(signals[args[0]]))
+	}
+}
