@@ -1,0 +1,55 @@
+// Package layers holds the table of who may import whom. Its test reads
+// `go list` and fails on anything else, so the table is the architecture.
+package layers
+
+// module is the prefix of our own packages.
+const module = "github.com/rc-containers/rc/"
+
+// leaves may be imported by everybody and import only each other.
+var leaves = []string{"internal/hint", "internal/linux", "internal/atomicfile", "internal/unwind", "internal/version"}
+
+// allowed lists, for each package of ours, the packages of ours that it may
+// import besides the leaves. A package that is not listed here is an error too:
+// a new one must find its place.
+var allowed = map[string][]string{
+	"internal/host":  {},
+	"internal/stage": {},
+
+	// Drivers know the host and the leaves, never each other.
+	"userns":        {"internal/host", "internal/stage"},
+	"userns/nsjoin": {},
+	"fuse":          {"internal/host", "userns"},
+	"fuse/layers":   {"internal/host"},
+	"slirp":         {"internal/host", "internal/stage", "userns"},
+	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "userns"},
+	"cgroup":        {"internal/host"},
+
+	"internal/record": {},
+	"internal/spec":   {"internal/record", "cgroup", "slirp", "userns"},
+	"internal/boot":   {"internal/spec", "internal/stage"},
+	"internal/shim":   {"internal/stage", "internal/record", "cgroup", "fuse", "slirp", "userns"},
+	"internal/engine": {"internal/record", "internal/spec", "internal/stage", "internal/host", "internal/shim",
+		"userns", "slirp", "cgroup", "fuse"},
+	"internal/transfer": {"fuse/layers", "internal/record", "internal/stage"},
+
+	"cmd/rc":       {"internal/engine", "internal/host", "internal/record", "internal/spec"},
+	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "userns/nsjoin"},
+	"cmd/rc-net":   {"slirp/keeper", "userns/nsjoin"},
+	"cmd/rc-image": {"internal/transfer", "userns/nsjoin"},
+}
+
+// forbidden lists, for each program, what must not be linked into it, by prefix
+// of the import path ("=" before an exact one). Every package initialises itself
+// at every start: that time is the reason (DESIGN.md, section 2).
+var forbidden = map[string][]string{
+	"cmd/rc": {"=net", "net/", "=os/user", "text/template", "html/template", "encoding/xml", "github.com/containers/", "runtime/cgo",
+		"github.com/rootless-containers/", "google.golang.org/", "github.com/sirupsen/"},
+	"cmd/rc-init": {"=net", "net/http", "=os/user", "text/template", "github.com/containers/", "github.com/rootless-containers/",
+		"google.golang.org/", "github.com/sirupsen/"},
+	"cmd/rc-net": {"github.com/containers/"},
+}
+
+// onlyIn says which program alone may link what begins so.
+var onlyIn = map[string]string{
+	"github.com/containers/": "cmd/rc-image",
+}
