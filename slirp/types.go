@@ -2,14 +2,41 @@
 // rootlesskit's packages by the keeper (package slirp/keeper, program rc-net),
 // published ports, and the resolver files. This package is the light half that
 // rc and the shim link: types, the client of the keeper's socket, texts.
+//
+//	rc                              keeper (rc-net, first process of U0)
+//	start: Start, lock held  ───►   binds <runtime>/keeper.sock
+//	                         ◄───   Ready, then nothing more on this socket
+//	dial: Hello              ───►
+//	                         ◄───   Welcome (+ U0)
+//
+//	shim
+//	dial: Attach (+ netns, userns)  ───►   ports, slirp4netns, address
+//	                         ◄───   Attached | Failed
+//	end of file, either way: what was attached is gone
 package slirp
 
 import "github.com/rc-containers/rc/userns"
 
+// What slirp4netns gives every container (slirp4netns(1), "CIDR"): each has a
+// network of its own, so the addresses are always the same.
+const (
+	Address      = "10.0.2.100"
+	PrefixLength = 24
+	Gateway      = "10.0.2.2" // also the host's loopback, when asked for
+	Resolver     = "10.0.2.3" // forwards to the host's own, 127.0.0.53 included
+	MTU          = 65520      // bytes; the tap crosses no wire, larger is faster
+	Device       = "tap0"
+)
+
+// MaxPorts bounds the published ports of one container, so that an Attach
+// stays below stage.MaxPacket.
+const MaxPorts = 512
+
 // Port is one published port.
 type Port struct {
-	HostIP        string // "" is every address
-	HostPort      uint16 // 0: chosen by the keeper
+	HostIP        string `json:",omitempty"` // "" is every address
+	HostPort      uint16 `json:",omitempty"` // 0: chosen by the keeper
+	HostPortEnd   uint16 `json:",omitempty"` // not 0: the first free one from HostPort to here
 	ContainerPort uint16
 	Proto         string // tcp or udp
 }
@@ -17,10 +44,13 @@ type Port struct {
 // DNS is what a container's resolv.conf and hosts files are made from.
 type DNS struct {
 	Servers  []string // --dns
-	Search   []string // --dns-search
+	Search   []string // --dns-search; "." means none
 	Options  []string // --dns-option
 	AddHosts []string // --add-host NAME:IP, checked
 }
+
+// Hello asks the keeper who it is.
+type Hello struct{}
 
 // Welcome is the keeper's answer to a greeting: who it is, and U0's map. The
 // descriptor of U0's user namespace comes beside it.
@@ -38,7 +68,7 @@ type Attach struct {
 	PID          int // the container's init, as the keeper sees it
 	Ports        []Port
 	HostLoopback bool // let 10.0.2.2 reach the host's loopback
-	IPv6         bool
+	IPv6         bool // also when the host itself has no IPv6 route
 }
 
 // Attached describes the network that the container now has.
@@ -48,5 +78,6 @@ type Attached struct {
 	Gateway string
 	DNS     []string
 	MTU     int
+	IPv6    bool   // an address below fd00::/64 comes by router advertisement
 	Ports   []Port // with the host ports that were chosen
 }

@@ -1,0 +1,74 @@
+package slirp
+
+import (
+	"io"
+	"os"
+	"strings"
+)
+
+// maxResolver bounds what is read of the host's resolv.conf, in bytes.
+const maxResolver = 64 << 10
+
+// HostResolvConf reads the host's /etc/resolv.conf; "" when there is none,
+// which glibc takes for a resolver on 127.0.0.1 (resolv.conf(5)).
+func HostResolvConf() string {
+	f, err := os.Open("/etc/resolv.conf")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, _ := io.ReadAll(io.LimitReader(f, maxResolver))
+	return string(data)
+}
+
+// ResolvConf is the text of a container's resolv.conf. host is the host's own;
+// its search list and options are kept where d says nothing. nameservers stand
+// for the host's: slirp.Resolver with slirp4netns, which forwards to whatever
+// the host uses, a resolver on 127.0.0.53 included; none with --network=host
+// and --network=none, which keeps the host's. d.Servers goes before both.
+func ResolvConf(d DNS, host string, nameservers ...string) string {
+	servers, search, options := parseResolv(host)
+	if len(nameservers) > 0 {
+		servers = nameservers
+	}
+	if len(d.Servers) > 0 {
+		servers = d.Servers
+	}
+	if len(d.Search) > 0 {
+		search = d.Search
+	}
+	if len(d.Options) > 0 {
+		options = d.Options
+	}
+	var b strings.Builder
+	if len(search) > 0 && !(len(search) == 1 && search[0] == ".") { // Docker: `--dns-search .` is an empty list
+		b.WriteString("search " + strings.Join(search, " ") + "\n")
+	}
+	for _, s := range servers {
+		b.WriteString("nameserver " + s + "\n")
+	}
+	if len(options) > 0 {
+		b.WriteString("options " + strings.Join(options, " ") + "\n")
+	}
+	return b.String()
+}
+
+// parseResolv reads what resolv.conf(5) defines: several nameserver and options
+// lines add up, the last of search and domain wins, comments start a line.
+func parseResolv(text string) (servers, search, options []string) {
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		switch f[0] {
+		case "nameserver":
+			servers = append(servers, f[1])
+		case "search", "domain":
+			search = f[1:]
+		case "options":
+			options = append(options, f[1:]...)
+		}
+	}
+	return servers, search, options
+}

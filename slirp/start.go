@@ -1,0 +1,138 @@
+package slirp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/version"
+	"github.com/rc-containers/rc/userns"
+)
+
+const startTimeout = 20 * time.Second
+
+// StartKeeper starts rc-net (the program at rcNetPath) and connects to it,
+// unless another rc was faster: then it connects to that one. mapping is U0's;
+// u0 is nil, or the user namespace of containers that outlived their keeper,
+// which the new one joins. All files are borrowed.
+//
+// The lock keeper.lock is held from before the second look until the new keeper
+// listens. The keeper gets the lock's descriptor too: if rc is killed meanwhile,
+// nobody starts a second one beside it.
+func StartKeeper(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.File) (*Client, error) {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		c, err := startOnce(runtimeDir, rcNetPath, mapping, u0, deadline)
+		// A keeper that leaves hangs up on who connected too late to be seen.
+		if !errors.Is(err, ErrNoKeeper) || time.Now().After(deadline) {
+			return c, err
+		}
+	}
+}
+
+func startOnce(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.File, deadline time.Time) (*Client, error) {
+	lock, err := lockKeeper(runtimeDir, deadline)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if c, err := greet(runtimeDir); !errors.Is(err, ErrNoKeeper) {
+		return c, err
+	}
+	if err := spawn(runtimeDir, rcNetPath, mapping, u0, lock); err != nil {
+		return nil, err
+	}
+	return greet(runtimeDir)
+}
+
+// greet connects and makes sure that somebody answers.
+func greet(runtimeDir string) (*Client, error) {
+	c, err := Dial(runtimeDir)
+	if err != nil {
+		return nil, err
+	}
+	_, u0, err := c.Hello()
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	_ = u0.Close()
+	return c, nil
+}
+
+// lockKeeper takes the lock, polling: flock(2) itself cannot be given a bound.
+func lockKeeper(runtimeDir string, deadline time.Time) (*os.File, error) {
+	path := filepath.Join(runtimeDir, LockName)
+	op := "lock " + path
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, hint.New(op, err, "")
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(deadline) {
+			_ = f.Close()
+			return nil, hint.New(op, err, "see who holds it: lsof "+path)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// spawn starts the program and waits until it listens.
+func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.File) error {
+	const op = "start the keeper of the network"
+	ours, theirs, err := stage.Pair()
+	if err != nil {
+		return hint.New(op, err, "")
+	}
+	defer ours.Close()
+	process, err := userns.Start(program(rcNetPath, mapping, u0, lock, theirs.File()))
+	_ = theirs.Close()
+	if err != nil {
+		return err
+	}
+	defer process.Close() // it outlives us; nobody waits for it
+	_ = ours.SetDeadline(time.Now().Add(startTimeout))
+	err = ours.Send(&Start{Runtime: runtimeDir, Version: version.Version, Path: os.Getenv("PATH")})
+	var reply Reply
+	if err == nil {
+		_, err = ours.Recv(&reply)
+	}
+	switch {
+	case err != nil:
+		return hint.New(op, fmt.Errorf("%s ended or did not answer: %w", rcNetPath, err), "run `rc info`")
+	case reply.Failed != nil:
+		return reply.Failed.Err()
+	case !reply.Ready:
+		return hint.Newf(op, "install rc and "+rcNetPath+" together", "it answers with something else")
+	}
+	return nil
+}
+
+// program is how rc-net is started: descriptor 4 the conversation, 5 the lock,
+// 6 the U0 to join, if any.
+func program(path string, mapping *userns.Mapping, u0, lock, conn *os.File) *userns.Program {
+	p := &userns.Program{
+		Path: path, Args: []string{"rc-net"}, Dir: "/",
+		Conn:  conn,
+		Files: []*os.File{lock},
+		Plan:  userns.Plan{BecomeRoot: true}, Setsid: true,
+	}
+	if u0 != nil {
+		p.Files = append(p.Files, u0)
+		p.Plan.Join = []userns.Join{{FD: 6, Type: unix.CLONE_NEWUSER}}
+		return p
+	}
+	p.Plan.Unshare = unix.CLONE_NEWUSER
+	p.MapIDs = mapping
+	return p
+}
