@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+
+	"github.com/containers/image/v5/types"
+	"github.com/spf13/pflag"
+
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/transfer"
+)
+
+// common are the options of every verb that opens the store or a registry.
+type common struct {
+	root      string
+	tlsVerify bool
+	quiet     bool
+	set       *pflag.FlagSet
+}
+
+func (c *common) bind(f *pflag.FlagSet, registry bool) {
+	c.set = f
+	f.StringVar(&c.root, "root", "", "the state folder (default $RC_ROOT, $XDG_DATA_HOME/rc or ~/.local/share/rc)")
+	if registry {
+		f.BoolVar(&c.tlsVerify, "tls-verify", true, "demand HTTPS and a valid certificate (default: as registries.conf says)")
+	}
+}
+
+func (c *common) bindQuiet(f *pflag.FlagSet, what string) {
+	f.BoolVarP(&c.quiet, "quiet", "q", false, what)
+}
+
+// options makes the session's options; platform is "" for this machine's.
+func (c *common) options(platform string) (transfer.Options, error) {
+	root, err := record.DefaultRoot(c.root)
+	if err != nil {
+		return transfer.Options{}, err
+	}
+	tls := types.OptionalBoolUndefined
+	if c.set.Changed("tls-verify") {
+		tls = types.NewOptionalBool(c.tlsVerify)
+	}
+	return transfer.Options{Root: root, TLSVerify: tls, Platform: platform, Quiet: c.quiet, Out: os.Stdout, Report: os.Stderr}, nil
+}
+
+// session opens the store for a verb.
+func (c *common) session(verb, platform string) (*transfer.Session, error) {
+	if err := inNamespace(verb); err != nil {
+		return nil, err
+	}
+	o, err := c.options(platform)
+	if err != nil {
+		return nil, err
+	}
+	return transfer.Open(o)
+}
