@@ -15,16 +15,33 @@
 // starve the process that reports it.
 package cgroup
 
+// The names in a subtree that are ours.
+const (
+	prefix      = "rc-"     // rc-<id>
+	hostLeaf    = "rc-host" // no container has the id "host"
+	payloadLeaf = "payload"
+)
+
+// The interface files that more than one place names (kernel, cgroup-v2.rst,
+// "Core Interface Files").
+const (
+	procsFile       = "cgroup.procs"
+	controlFile     = "cgroup.subtree_control"
+	controllersFile = "cgroup.controllers"
+	eventsFile      = "cgroup.events"
+	typeFile        = "cgroup.type" // every group has it but the hierarchy's own root
+)
+
 // Subtree is a place on a cgroup2 mount in which the caller may make groups.
 type Subtree struct {
 	Path        string   // absolute, as this mount namespace sees it
-	Controllers []string // what a group made here can be given; sorted as the kernel lists them
+	Controllers []string // what a group made here can be given
 	How         string   // why it is ours, one phrase, for `rc info`
 
-	chain []string          // Path and its ancestors that are ours too, nearest first
-	mount mountPoint        // the cgroup2 mount that Path lies on
-	busy  []int             // other processes that stand in Path itself
-	made  func(path string) // tests: fills a folder as the kernel does on mkdir
+	chain  []string // Path and its ancestors that are ours too, nearest first
+	mount  mountPoint
+	view   view
+	within bool // this process stands in Path itself
 }
 
 // Group is one container's group, <subtree>/rc-<id>.
@@ -34,8 +51,3 @@ type Group struct {
 
 // Open names an existing group, from a record or from List. Nothing is touched.
 func Open(path string) *Group { return &Group{Path: path} }
-
-type mountPoint struct {
-	dir  string // where it is mounted
-	root string // which part of the hierarchy it shows, "/" for all of it
-}

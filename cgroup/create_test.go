@@ -1,0 +1,227 @@
+package cgroup
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mine is a tree in which this process stands below a subtree of its own.
+func mine(t *testing.T, controllers string) (*fake, *Subtree) {
+	f := newFake(t, "/mine/shell", controllers)
+	f.group("/mine/shell", 7, selfPID)
+	return f, f.find()
+}
+
+var all = Resources{Memory: 64 << 20, MemorySwap: 96 << 20, NanoCPUs: 5e8, CPUShares: 1024, CpusetCPUs: "1-2", PidsLimit: 20}
+
+func TestCreateAppliesLimitsAboveThePayload(t *testing.T) {
+	f, s := mine(t, everything)
+	g, err := s.Create("abc1", all)
+	must(t, err)
+	if g.Path != s.Path+"/rc-abc1" || g.ID() != "abc1" {
+		t.Errorf("made %s, id %s", g.Path, g.ID())
+	}
+	want := map[string]string{"memory.max": "67108864", "memory.swap.max": "33554432", "cpu.max": "50000 100000", "cpu.weight": "100", "cpuset.cpus": "1-2", "pids.max": "20"}
+	for file, value := range want {
+		if got := f.get(g.Path, file); got != value {
+			t.Errorf("%s is %q, want %q", file, got, value)
+		}
+	}
+	// Where programs inside look.
+	for _, file := range []string{"memory.max", "memory.swap.max", "cpu.max", "pids.max"} {
+		if got := f.get(g.Path+"/payload", file); got != want[file] {
+			t.Errorf("payload's %s is %q, want %q", file, got, want[file])
+		}
+	}
+	for _, c := range []string{"+memory", "+cpu", "+cpuset", "+pids"} {
+		if got := f.get(g.Path, controlFile); !strings.Contains(got, c) {
+			t.Errorf("%s lacks %s: %q", controlFile, c, got)
+		}
+	}
+}
+
+func TestCreateWithoutLimits(t *testing.T) {
+	f, s := mine(t, "")
+	g, err := s.Create("1", Resources{})
+	must(t, err)
+	if got := f.get(g.Path, controlFile); got != "" {
+		t.Errorf("handed down %q", got)
+	}
+	groups, err := s.List()
+	must(t, err)
+	if len(groups) != 1 || groups[0].ID() != "1" {
+		t.Errorf("listed %v", groups)
+	}
+}
+
+// A controller that we have but that nobody handed on is switched on in every
+// group of ours on the way.
+func TestCreateEnablesOnTheWay(t *testing.T) {
+	const app = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+	f := newFake(t, app+"/term.scope", everything)
+	f.group(app+"/term.scope", 7, selfPID)
+	f.foreign("/user.slice", "/user.slice/user-1000.slice")
+	user := f.top + "/user.slice/user-1000.slice/user@1000.service"
+	f.put(user, controlFile, "memory pids")
+	f.put(user+"/app.slice", controllersFile, "memory pids")
+	f.put(user+"/app.slice", controlFile, "memory pids")
+	s := f.find()
+	_, err := s.Create("a", Resources{NanoCPUs: 1e9, PidsLimit: 5})
+	// The fake forgets what was enabled before, so the limit on pids fails late;
+	// what counts is which files were written.
+	_ = err
+	for _, dir := range []string{user, user + "/app.slice"} {
+		if got := f.get(dir, controlFile); got != "+cpu" {
+			t.Errorf("%s: %q, want +cpu", dir, got)
+		}
+	}
+}
+
+func TestMissingController(t *testing.T) {
+	cases := []struct {
+		name  string
+		build func() *fake
+		words []string
+	}{
+		{"user's systemd", func() *fake {
+			f := newFake(t, "/user.slice/user@1000.service/app.slice/a.scope", everything)
+			f.group("/user.slice/user@1000.service/app.slice/a.scope", selfPID)
+			f.put(f.top+"/user.slice", controlFile, "memory pids")
+			for _, d := range []string{"", "/app.slice", "/app.slice/a.scope"} {
+				f.put(f.top+"/user.slice/user@1000.service"+d, controllersFile, "memory pids")
+			}
+			f.foreign("/user.slice")
+			return f
+		}, []string{"user@.service.d", `Delegate=cpu cpuset io memory pids\n`, "user.slice/cgroup.subtree_control does not hand it down"}},
+		{"system unit", func() *fake {
+			f := newFake(t, "/system.slice/job.service", everything)
+			dir := f.group("/system.slice/job.service", selfPID)
+			f.put(dir, controllersFile, "memory")
+			f.foreign("/system.slice")
+			return f
+		}, []string{"job.service.d", "system.slice/cgroup.subtree_control"}},
+		{"by hand", func() *fake {
+			f := newFake(t, "/mine/sh", everything)
+			f.group("/mine/sh", selfPID)
+			f.put(f.top+"/mine", controllersFile, "pids")
+			f.put(f.top+"/mine/sh", controllersFile, "pids")
+			return f
+		}, []string{"echo +cpu | sudo tee ", "/cg/cgroup.subtree_control"}},
+		{"hybrid", func() *fake {
+			f := newFake(t, "/mine", "hugetlb")
+			f.group("/mine", selfPID)
+			f.self("3:cpu,cpuacct:/\n0::/mine\n")
+			return f
+		}, []string{"held by cgroup version 1", "systemd.unified_cgroup_hierarchy=1"}},
+		{"container", func() *fake {
+			f := newFake(t, "/mine", "pids")
+			f.group("/mine", selfPID)
+			f.put(f.top, typeFile, "domain\n")
+			return f
+		}, []string{"not delegated to this container"}},
+		{"kernel", func() *fake {
+			f := newFake(t, "/mine", "pids")
+			f.group("/mine", selfPID)
+			return f
+		}, []string{"no cpu controller"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build().find()
+			_, err := s.Create("a", Resources{NanoCPUs: 1e9})
+			says(t, err, append(c.words, "cpu limit")...)
+			if groups, _ := s.List(); len(groups) != 0 {
+				t.Errorf("left %v behind", groups)
+			}
+		})
+	}
+}
+
+func TestCpusetThatIsNotThere(t *testing.T) {
+	f, s := mine(t, everything)
+	f.cpus = "0"
+	_, err := s.Create("a", Resources{CpusetCPUs: "0,3"})
+	says(t, err, "--cpuset-cpus=0,3", "CPU 3 is not available")
+}
+
+func TestNoSwapAccounting(t *testing.T) {
+	f, s := mine(t, "memory")
+	plain := f.view.made
+	s.view.made = func(path string) error {
+		err := plain(path)
+		_ = os.Remove(path + "/memory.swap.max")
+		return err
+	}
+	// Nobody asked for a swap limit: Docker's default gives way.
+	_, err := s.Create("a", Resources{Memory: 64 << 20})
+	must(t, err)
+	_, err = s.Create("b", Resources{Memory: 64 << 20, MemorySwap: 80 << 20})
+	// Here O_TRUNC without O_CREAT answers as a kernel without the file does.
+	if hostHasSwap() {
+		says(t, err, "--memory-swap", "swapaccount=1")
+	} else if err != nil {
+		t.Errorf("no swap on the host, so the limit holds: %v", err)
+	}
+}
+
+func TestRefusedNames(t *testing.T) {
+	_, s := mine(t, "")
+	for _, id := range []string{"", "host", "../x", "a/b", "A", "a.b", "rc-1", strings.Repeat("a", 65)} {
+		if _, err := s.Create(id, Resources{}); err == nil {
+			t.Errorf("made a group for %q", id)
+		}
+	}
+	for _, path := range []string{"/sys/fs/cgroup", "rc-1", "/sys/fs/cgroup/rc-host", "/sys/fs/cgroup/rc-", "/x/rc-../.."} {
+		if err := Open(path).Remove(); err == nil {
+			t.Errorf("Remove took %q", path)
+		}
+	}
+	must(t, Open("/nowhere/at/all/rc-1").Remove())
+	must(t, Open("/nowhere/at/all/rc-1").Kill())
+	if _, err := s.Create("dup", Resources{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Create("dup", Resources{})
+	says(t, err, "rc-dup", "rc rm")
+	if !errors.Is(err, unix.EEXIST) {
+		t.Errorf("%v is not EEXIST", err)
+	}
+}
+
+func TestStats(t *testing.T) {
+	f, s := mine(t, everything)
+	g, err := s.Create("a", all)
+	must(t, err)
+	for name, text := range map[string]string{
+		"memory.current": "5000\n", "memory.stat": "anon 100\ninactive_file 2000\n", "memory.events": "low 0\noom 1\noom_kill 2\noom_group_kill 9\n",
+		"pids.current": "3\n", "pids.events": "max 7\n", "io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n8:16 rbytes=5 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n",
+	} {
+		f.put(g.Path, name, text)
+	}
+	st, err := g.Stats()
+	must(t, err)
+	if st.CPU.Usage != 1500*time.Millisecond || st.CPU.ThrottledPeriods != 3 || st.CPU.Throttled != 250*time.Microsecond {
+		t.Errorf("cpu %+v", st.CPU)
+	}
+	if st.MemoryUsed() != 3000 || st.Memory.Limit != 64<<20 || st.Memory.OOMKills != 2 {
+		t.Errorf("memory %+v", st.Memory)
+	}
+	if st.PIDs.Current != 3 || st.PIDs.Limit != 20 || st.PIDs.Refused != 7 {
+		t.Errorf("pids %+v", st.PIDs)
+	}
+	if st.IO.ReadBytes != 15 || st.IO.WriteBytes != 20 || st.IO.Reads != 2 || st.IO.Writes != 2 {
+		t.Errorf("io %+v", st.IO)
+	}
+	if oom, err := g.OOMKilled(); !oom || err != nil {
+		t.Errorf("OOMKilled %v, %v", oom, err)
+	}
+	must(t, os.Remove(g.Path+"/memory.events"))
+	if oom, err := g.OOMKilled(); oom || err != nil {
+		t.Errorf("without the controller: OOMKilled %v, %v", oom, err)
+	}
+}

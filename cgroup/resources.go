@@ -1,0 +1,143 @@
+package cgroup
+
+import (
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/rc-containers/rc/internal/hint"
+)
+
+// Resources are the limits of one container. Zero values ask for nothing.
+type Resources struct {
+	Memory     int64  // bytes of memory; at least MinMemory
+	MemorySwap int64  // bytes of memory and swap together (Docker's meaning); -1: all the swap there is
+	NanoCPUs   int64  // billionths of one CPU's time: 5e8 is half a CPU; at least 1e7
+	CPUShares  uint64 // weight against other groups, 2 to 262144; 1024 is the default of everyone
+	CpusetCPUs string // CPUs that may be used, "0-2,4"
+	PidsLimit  int64  // processes and threads; -1: no limit
+}
+
+const (
+	// MinMemory is the smallest memory limit: Docker's, below which a runtime's
+	// own init can be killed before the payload starts (moby,
+	// daemon/daemon_unix.go, linuxMinMemory).
+	MinMemory = 6 << 20
+
+	// cpuPeriod is the window, in µs, of which NanoCPUs is a part: Docker's and
+	// the kernel's default (kernel, cgroup-v2.rst, "cpu.max").
+	cpuPeriod = 100000
+)
+
+// setting is one file to write. mirror: the payload's own group gets it too.
+type setting struct {
+	controller  string
+	file, value string
+	mirror      bool
+	flag        string // what the user typed
+	optional    bool   // nobody asked for it: a kernel without the file is fine
+}
+
+// Empty tells whether no limit is asked for, so that a container may run
+// without a group.
+func (r Resources) Empty() bool {
+	s, err := r.settings()
+	return err == nil && len(s) == 0
+}
+
+// Validate refuses values that no host could honour, without touching any.
+func (r Resources) Validate() error {
+	_, err := r.settings()
+	return err
+}
+
+func (r Resources) settings() ([]setting, error) {
+	s, err := r.memory()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.NanoCPUs < 0 || (r.NanoCPUs > 0 && r.NanoCPUs < 1e7):
+		return nil, refuse("--cpus", "give at least 0.01", "less than 0.01 of a CPU")
+	case r.NanoCPUs > 0:
+		// Rounded up: a period's thousandth more is closer to what was asked than less.
+		quota := (r.NanoCPUs/1e3*cpuPeriod + 1e6 - 1) / 1e6
+		s = append(s, setting{"cpu", "cpu.max", strconv.FormatInt(quota, 10) + " " + strconv.Itoa(cpuPeriod), true, "--cpus", false})
+	}
+	if r.CPUShares > 0 {
+		s = append(s, setting{"cpu", "cpu.weight", strconv.FormatUint(weight(r.CPUShares), 10), false, "--cpu-shares", false})
+	}
+	if r.CpusetCPUs != "" {
+		if _, err := ParseCpuset(r.CpusetCPUs); err != nil {
+			return nil, err
+		}
+		// Not repeated below: an empty cpuset.cpus inherits, and cpuset.cpus.effective shows it.
+		s = append(s, setting{"cpuset", "cpuset.cpus", r.CpusetCPUs, false, "--cpuset-cpus", false})
+	}
+	switch {
+	case r.PidsLimit < -1:
+		return nil, refuse("--pids-limit", "give a number of processes, or -1 for no limit", "negative")
+	case r.PidsLimit > 0:
+		s = append(s, setting{"pids", "pids.max", strconv.FormatInt(r.PidsLimit, 10), true, "--pids-limit", false})
+	}
+	return s, nil
+}
+
+// memory turns Docker's memory+swap total into version 2's separate limits.
+func (r Resources) memory() ([]setting, error) {
+	switch {
+	case r.Memory < 0 || (r.Memory > 0 && r.Memory < MinMemory):
+		return nil, refuse("--memory", "give at least 6m", "less than 6 MiB")
+	case r.MemorySwap < -1:
+		return nil, refuse("--memory-swap", "give a size, or -1 for no limit", "negative")
+	case r.MemorySwap > 0 && r.Memory == 0:
+		return nil, refuse("--memory-swap", "give --memory too: the value is memory and swap together", "no memory limit is set")
+	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
+		return nil, refuse("--memory-swap", "give the sum of memory and swap", "smaller than --memory")
+	case r.Memory == 0:
+		return nil, nil // --memory-swap=-1 alone asks for what is so anyway
+	}
+	swap := setting{"memory", "memory.swap.max", "max", true, "--memory-swap", false}
+	switch {
+	case r.MemorySwap > 0:
+		swap.value = strconv.FormatInt(r.MemorySwap-r.Memory, 10)
+	case r.MemorySwap == 0:
+		// Docker: unset means as much swap as memory (docs.docker.com,
+		// "Resource constraints", --memory-swap details).
+		swap.value = strconv.FormatInt(r.Memory, 10)
+		swap.optional = true
+	default:
+		swap.optional = true
+	}
+	// Swap first: when memory.max is written last, nothing is ever limited by half.
+	return []setting{swap, {"memory", "memory.max", strconv.FormatInt(r.Memory, 10), true, "--memory", false}}, nil
+}
+
+func refuse(flag, fix, why string) error {
+	return hint.Newf("apply "+flag, fix, "%s", why)
+}
+
+// weight turns version 1's CPU shares into version 2's cpu.weight, as runc does
+// since 1.3.2 and crun since 1.23 (opencontainers/cgroups pull request 20): a
+// curve through 2 → 1, 1024 → 100 and 262144 → 10000. The older straight line
+// gave a container with the default of 1024 a weight of 39, below everyone's 100.
+func weight(shares uint64) uint64 {
+	switch {
+	case shares <= 2:
+		return 1
+	case shares >= 262144:
+		return 10000
+	}
+	l := math.Log2(float64(shares))
+	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
+}
+
+func controllers(settings []setting) []string {
+	var names []string
+	for _, s := range settings {
+		if !slices.Contains(names, s.controller) {
+			names = append(names, s.controller)
+		}
+	}
+	return names
+}

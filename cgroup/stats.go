@@ -1,0 +1,137 @@
+package cgroup
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+)
+
+// Stats is what a container used since its start. Fields of a controller that
+// is not in Controllers are zero, except CPU's three times, which every group counts.
+type Stats struct {
+	Controllers []string
+
+	CPU struct {
+		Usage, User, System time.Duration
+		Periods             uint64 // windows of the CPU limit that passed
+		ThrottledPeriods    uint64 // and those in which it was reached
+		Throttled           time.Duration
+	}
+	Memory struct { // bytes
+		Current      uint64 // with page cache
+		InactiveFile uint64 // cache that can go at once
+		Peak         uint64 // 0 before Linux 5.19
+		Limit        uint64 // 0: none
+		Swap         uint64
+		OOMKills     uint64 // processes
+	}
+	PIDs struct {
+		Current uint64 // processes and threads
+		Limit   uint64 // 0: none
+		Refused uint64 // forks that failed because of the limit
+	}
+	IO struct {
+		ReadBytes, WriteBytes uint64
+		Reads, Writes         uint64
+	}
+}
+
+// MemoryUsed is what `docker stats` shows: usage without the page cache that can
+// go at once (docker/cli, cli/command/container/stats_helpers.go).
+func (s *Stats) MemoryUsed() uint64 {
+	if s.Memory.InactiveFile < s.Memory.Current {
+		return s.Memory.Current - s.Memory.InactiveFile
+	}
+	return s.Memory.Current
+}
+
+// Stats reads the group's counters.
+func (g *Group) Stats() (*Stats, error) {
+	d, err := openDir(g.Path)
+	if err != nil {
+		return nil, hint.New("read the container's counters", err, "")
+	}
+	defer d.close()
+	cpu, err := d.read("cpu.stat")
+	if err != nil {
+		return nil, hint.New("read the container's counters", err, "")
+	}
+	s := &Stats{Controllers: d.fields(controllersFile)}
+	s.CPU.Usage = micros(cpu, "usage_usec")
+	s.CPU.User = micros(cpu, "user_usec")
+	s.CPU.System = micros(cpu, "system_usec")
+	s.CPU.Periods = keyed(cpu, "nr_periods")
+	s.CPU.ThrottledPeriods = keyed(cpu, "nr_throttled")
+	s.CPU.Throttled = micros(cpu, "throttled_usec")
+
+	s.Memory.Current = d.number("memory.current")
+	s.Memory.Peak = d.number("memory.peak")
+	s.Memory.Limit = d.number("memory.max")
+	s.Memory.Swap = d.number("memory.swap.current")
+	s.Memory.InactiveFile = d.key("memory.stat", "inactive_file")
+	s.Memory.OOMKills = d.key("memory.events", "oom_kill")
+
+	s.PIDs.Current = d.number("pids.current")
+	s.PIDs.Limit = d.number("pids.max")
+	s.PIDs.Refused = d.key("pids.events", "max")
+	s.io(d)
+	return s, nil
+}
+
+// io adds up io.stat, whose lines are "MAJOR:MINOR rbytes=N wbytes=N rios=N …".
+func (s *Stats) io(d *dir) {
+	for _, word := range d.fields("io.stat") {
+		key, value, _ := strings.Cut(word, "=")
+		n, _ := strconv.ParseUint(value, 10, 64)
+		switch key {
+		case "rbytes":
+			s.IO.ReadBytes += n
+		case "wbytes":
+			s.IO.WriteBytes += n
+		case "rios":
+			s.IO.Reads += n
+		case "wios":
+			s.IO.Writes += n
+		}
+	}
+}
+
+// OOMKilled tells whether the kernel killed a process of the container for want
+// of memory. false where no memory controller counts it.
+func (g *Group) OOMKilled() (bool, error) {
+	d, err := openDir(g.Path)
+	if err != nil {
+		return false, hint.New("ask for out-of-memory kills", err, "")
+	}
+	defer d.close()
+	text, err := d.read("memory.events")
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, hint.New("ask for out-of-memory kills", err, "")
+	}
+	return keyed(text, "oom_kill") > 0, nil
+}
+
+// number reads a file of one number; 0 for "max" and for a file that is not there.
+func (d *dir) number(name string) uint64 {
+	text, _ := d.read(name)
+	n, _ := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	return n
+}
+
+// key reads one number of a flat keyed file; 0 when it is not there.
+func (d *dir) key(name, key string) uint64 {
+	text, _ := d.read(name)
+	return keyed(text, key)
+}
+
+func micros(text, key string) time.Duration {
+	return time.Duration(keyed(text, key)) * time.Microsecond
+}
