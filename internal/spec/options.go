@@ -1,0 +1,181 @@
+// Package spec turns what the user typed and what the image says into an OCI
+// runtime-spec (github.com/opencontainers/runtime-spec, config.md), the language
+// between the engine and the runtime.
+package spec
+
+import (
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Options holds the flags of `rc run` as typed, in Docker's spelling. A pointer
+// tells "not given" from "given and empty". cmd/rc binds its flags to these fields.
+type Options struct {
+	Command     []string // after IMAGE; empty: the image's
+	Entrypoint  *string
+	Env         []string // KEY=VALUE, or KEY taken from the caller
+	EnvFile     []string
+	Workdir     string
+	User        string // name|uid[:group|gid]
+	GroupAdd    []string
+	Interactive bool
+	TTY         bool
+	Init        bool
+
+	Hostname string
+	PID      string // "", "private", "host", "container:ID"
+	IPC      string
+	UTS      string
+	Network  []string // "", "slirp4netns[:opts]", "host", "none", "container:ID"
+	Userns   string   // "", "host", "auto[:size=N]", "keep-id[:uid=N,gid=N]"
+
+	Volume   []string
+	Mount    []string
+	Tmpfs    []string
+	ReadOnly bool
+	ShmSize  string
+	Device   []string
+
+	DNS       []string
+	DNSSearch []string
+	DNSOption []string
+	AddHost   []string
+	Publish   []string
+
+	CapAdd      []string
+	CapDrop     []string
+	SecurityOpt []string
+	Privileged  bool
+	Ulimit      []string
+	Sysctl      []string
+
+	StopSignal  string
+	StopTimeout *int // seconds
+	Label       []string
+	LabelFile   []string
+	Annotation  []string
+
+	Memory     string
+	MemorySwap string
+	CPUs       string
+	CPUShares  uint64
+	CpusetCPUs string
+	PidsLimit  int64
+
+	Rootfs   string // --rootfs DIR, instead of an image
+	Platform string
+	Pull     string // missing, always, never
+	Name     string
+	CIDFile  string
+	Detach   bool
+	Remove   bool
+}
+
+// Input is everything Build needs besides the flags.
+type Input struct {
+	ID      string
+	Options *Options
+	Image   *record.Image   // nil with --rootfs
+	Dir     string          // the container's folder: hosts, hostname, resolv.conf stand in it
+	Mapping *userns.Mapping // of U0
+	Environ []string        // the caller's, for -e KEY
+
+	Sandbox *Sandbox       // the one that is joined, nil for one of its own
+	UsedIDs []userns.IDMap // of other containers with --userns=auto: kept out of
+}
+
+// Sandbox is what Build has to know of the container whose namespaces are joined
+// (see Options.Joins): a container lives in the user namespace of that sandbox.
+type Sandbox struct {
+	UIDMap   []userns.IDMap
+	GIDMap   []userns.IDMap
+	Hostname string
+}
+
+// NamespaceMode says where one namespace of the container comes from.
+type NamespaceMode struct {
+	Kind      NamespaceKind
+	Container string // of KindContainer: the name or id as typed
+}
+
+// NamespaceKind is a closed choice.
+type NamespaceKind string
+
+// The kinds of NamespaceMode.
+const (
+	KindPrivate   NamespaceKind = "private"
+	KindHost      NamespaceKind = "host"
+	KindContainer NamespaceKind = "container"
+	KindNone      NamespaceKind = "none"        // network only: a namespace with lo alone
+	KindSlirp     NamespaceKind = "slirp4netns" // network only
+)
+
+// Volume is a named or anonymous volume that the container uses. The engine
+// makes its folder before the start; init copies the image's content into a
+// fresh one (Docker's copy-up).
+type Volume struct {
+	Name        string // "" for an anonymous one: the engine names it
+	Anonymous   bool
+	Destination string
+	ReadOnly    bool
+	NoCopy      bool
+	Subpath     string
+	Labels      map[string]string // for a volume that is made by this start
+	MountIndex  int               // of its entry in Spec.Mounts, whose Source the engine fills in
+}
+
+// Plan is what Build decided: the runtime-spec and what it has no words for.
+//
+// In Spec:
+//   - Process.User.Username is the whole text "user[:group]" for init to resolve
+//     in the rootfs by the rules of moby/sys/user.GetExecUser: "" is root, and a
+//     number need not stand in the image's passwd. UID and GID are set as far as
+//     they are numbers, for other runtimes.
+//   - Process.Env has no HOME unless HomeSet: init adds the one of the image's
+//     passwd, "/" where there is none.
+//   - Mounts are in the order in which they are made, with the options of
+//     mount(8) and runtime-spec's "rro" (read-only with all submounts, beside
+//     "ro" for who does not know it). A bind whose
+//     Source is "" is completed by the engine: Volumes and ShmMount say which.
+//   - Linux.Namespaces lists the new ones; joined ones are in Network, PID, IPC, UTS.
+//   - Linux.Seccomp stays nil, see Seccomp.
+type Plan struct {
+	Spec *specs.Spec
+
+	Network    NamespaceMode
+	PID        NamespaceMode
+	IPC        NamespaceMode
+	UTS        NamespaceMode
+	UIDMap     []userns.IDMap // of the sandbox, inside U0
+	GIDMap     []userns.IDMap
+	Shifted    bool // the map is not the identity: ids on disk differ from ids inside
+	GroupAdd   []string
+	Volumes    []Volume
+	Ports      []slirp.Port
+	DNS        slirp.DNS // --dns, --dns-search, --dns-option, --add-host: what the files in Dir are made from
+	HostLoop   bool      // the network may reach the host's loopback
+	IPv6       bool      // the network has IPv6 too
+	Resources  cgroup.Resources
+	Seccomp    SeccompProfile
+	StopSignal int
+	StopAfter  time.Duration // negative: wait for ever
+	HomeSet    bool          // the image or the user gave HOME
+	ShmMount   int           // with another container's IPC: index in Spec.Mounts of the /dev/shm whose Source the engine fills in; else -1
+	Labels     map[string]string
+	Init       bool
+	Privileged bool
+	Warnings   []string // each printed once on stderr
+}
+
+// SeccompProfile names the filter to load.
+type SeccompProfile struct {
+	Unconfined bool
+	Path       string   // absolute, of a profile in Docker's JSON; "" is the default one
+	Caps       []string // capabilities the profile's conditions look at
+}

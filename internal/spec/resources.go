@@ -1,0 +1,93 @@
+package spec
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rc-containers/rc/cgroup"
+)
+
+// defaultShmSize is Docker's: 64 MiB.
+const defaultShmSize = 64 << 20
+
+// resources reads the limits, with Docker's checks (moby, daemon/daemon_unix.go,
+// verifyPlatformContainerResources). Whether they can be honoured here is
+// package cgroup's to say.
+func (b *builder) resources() (err error) {
+	r := &b.plan.Resources
+	if r.Memory, err = cgroup.ParseBytes(b.o.Memory); err != nil {
+		return badFlag("--memory", b.o.Memory, err, "")
+	}
+	if r.Memory > 0 && r.Memory < cgroup.MinMemory {
+		return refuse("--memory", b.o.Memory, "give at least 6m", "less than 6 MiB, in which no container can start")
+	}
+	if r.MemorySwap, err = cgroup.ParseMemorySwap(b.o.MemorySwap); err != nil {
+		return badFlag("--memory-swap", b.o.MemorySwap, err, "")
+	}
+	switch {
+	case r.MemorySwap > 0 && r.Memory == 0:
+		return refuse("--memory-swap", b.o.MemorySwap, "give --memory too", "it is memory and swap together, and no --memory is given")
+	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
+		return refuse("--memory-swap", b.o.MemorySwap, "give the sum of memory and swap, or -1 for all the swap there is", "less than --memory %s: it is memory and swap together", quoted(b.o.Memory))
+	}
+	if err := b.cpuLimits(); err != nil {
+		return err
+	}
+	if b.o.PidsLimit < -1 {
+		return refuse("--pids-limit", strconv.FormatInt(b.o.PidsLimit, 10), "give a number of processes, or -1 for no limit", "negative")
+	}
+	r.PidsLimit = b.o.PidsLimit
+	return r.Validate()
+}
+
+func (b *builder) cpuLimits() (err error) {
+	r := &b.plan.Resources
+	if r.NanoCPUs, err = cgroup.ParseCPUs(b.o.CPUs); err != nil {
+		return badFlag("--cpus", b.o.CPUs, err, "")
+	}
+	if n := runtime.NumCPU(); r.NanoCPUs > int64(n)*1e9 || (r.NanoCPUs > 0 && r.NanoCPUs < 1e7) {
+		return refuse("--cpus", b.o.CPUs, "give 0.01 to "+strconv.Itoa(n), "there are %d CPUs here", n)
+	}
+	r.CPUShares = b.o.CPUShares
+	cpus, err := cgroup.ParseCpuset(b.o.CpusetCPUs)
+	if err != nil {
+		return badFlag("--cpuset-cpus", b.o.CpusetCPUs, err, "")
+	}
+	if len(cpus) > 0 {
+		online := hostCPUs("online")
+		for _, cpu := range cpus {
+			if len(online) > 0 && !slices.Contains(online, cpu) {
+				return refuse("--cpuset-cpus", b.o.CpusetCPUs, "see /sys/devices/system/cpu/online", "there is no CPU %d here", cpu)
+			}
+		}
+	}
+	r.CpusetCPUs = b.o.CpusetCPUs
+	return nil
+}
+
+// hostCPUs reads one of the kernel's lists of CPUs; nil where there is no sysfs.
+func hostCPUs(list string) []int {
+	data, err := os.ReadFile("/sys/devices/system/cpu/" + list)
+	if err != nil {
+		return nil
+	}
+	cpus, err := cgroup.ParseCpuset(strings.TrimSpace(string(data)))
+	if err != nil {
+		return nil
+	}
+	return cpus
+}
+
+// shmFlag reads --shm-size; 0 means the default, as Docker has it.
+func (b *builder) shmFlag() (err error) {
+	if b.shmSize, err = cgroup.ParseBytes(b.o.ShmSize); err != nil {
+		return badFlag("--shm-size", b.o.ShmSize, err, "")
+	}
+	if b.shmSize == 0 {
+		b.shmSize = defaultShmSize
+	}
+	return nil
+}
