@@ -35,18 +35,15 @@ func TestInRig(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
 	must(t, copyFile(self, bin))
+	cmd := exec.Command(rig, "nobody", bin, "-test.run=^TestReal", "-test.v")
 	// hugetlb is the controller that version 1 rarely holds.
-	for _, controllers := range []string{"hugetlb", ""} {
-		cmd := exec.Command(rig, "nobody", bin, "-test.run=^TestReal", "-test.v")
-		cmd.Env = append(os.Environ(), "RIG_LEAF=tests", "RIG_CONTROLLERS="+controllers)
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		if cmd.ProcessState.ExitCode() != 77 {
-			must(t, err)
-			return
-		}
+	cmd.Env = append(os.Environ(), "RIG_LEAF=tests", "RIG_CONTROLLERS=hugetlb")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if cmd.ProcessState.ExitCode() == 77 {
+		t.Skip("the rig cannot be built on this host (see the log)")
 	}
-	t.Skip("the rig cannot be built on this host (see the log)")
+	must(t, err)
 }
 
 func copyFile(from, to string) error {
