@@ -35,7 +35,6 @@ type Plan struct {
 	CgroupFD int
 
 	BecomeRoot  bool // setresgid and setresuid to 0 at the end
-	Setsid      bool // a session of its own at the end
 	NonDumpable bool // PR_SET_DUMPABLE 0, before anybody in a joined namespace could look; see below
 }
 
@@ -80,7 +79,7 @@ func (p *Plan) forks() bool {
 }
 
 // wire checks the plan and encodes it for a constructor that reports on reportFD.
-func (p *Plan) wire(reportFD int) ([]byte, error) {
+func (p *Plan) wire(reportFD int, setsid bool) ([]byte, error) {
 	w := planWire{Magic: planMagic, Unshare: uint64(p.Unshare), Clone: uint64(p.Clone),
 		NJoin: uint32(len(p.Join)), ReportFD: int32(reportFD), CgroupFD: int32(p.CgroupFD)}
 	if len(p.Join) > maxJoin {
@@ -93,7 +92,7 @@ func (p *Plan) wire(reportFD int) ([]byte, error) {
 		w.Join[i].FD, w.Join[i].Type = int32(j.FD), int32(j.Type)
 	}
 	for bit, on := range map[uint32]bool{
-		flagDenySetgroups: p.DenySetgroups, flagBecomeRoot: p.BecomeRoot, flagSetsid: p.Setsid,
+		flagDenySetgroups: p.DenySetgroups, flagBecomeRoot: p.BecomeRoot, flagSetsid: setsid,
 		flagNonDumpable: p.NonDumpable, flagFork: p.forks(),
 	} {
 		if on {
@@ -123,8 +122,8 @@ func (w *planWire) setMaps(uid, gid []IDMap) error {
 }
 
 // seal puts the plan into the memory file that becomes descriptor 3.
-func (p *Plan) seal(reportFD int) (*os.File, error) {
-	data, err := p.wire(reportFD)
+func (p *Plan) seal(reportFD int, setsid bool) (*os.File, error) {
+	data, err := p.wire(reportFD, setsid)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package userns
 
 import (
-	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -9,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
-	"github.com/rc-containers/rc/internal/linux"
 )
 
 const (
@@ -29,6 +27,7 @@ type Program struct {
 	Conn                  *os.File   // descriptor 4; nil: closed
 	Files                 []*os.File // descriptor 5 and on
 	Plan                  Plan
+	Setsid                bool     // the process, not an intermediate, leads a new session
 	MapIDs                *Mapping // of a Plan.Unshare with CLONE_NEWUSER
 
 	// Prepare, if set, runs with the pid of the clone child while that waits
@@ -72,7 +71,7 @@ type starting struct {
 // exec starts the program with the descriptors of the convention.
 func (p *Program) exec() (*starting, error) {
 	report := firstFile + len(p.Files)
-	plan, err := p.Plan.seal(report)
+	plan, err := p.Plan.seal(report, p.Setsid)
 	if err != nil {
 		return nil, hint.New("start "+p.Path, err, "")
 	}
@@ -190,40 +189,3 @@ func (s *starting) abandon() {
 		}
 	}
 }
-
-// Process is a child of this process, started by Start.
-type Process struct {
-	PID   int      // as seen here; not a name for it once Wait has returned
-	PidFD *os.File // names it for good
-}
-
-func newProcess(pid int) (*Process, error) {
-	pidfd, err := linux.OpenPidfd(pid)
-	if err != nil {
-		return nil, err
-	}
-	return &Process{pid, pidfd}, nil
-}
-
-// Signal sends sig; an error that is ESRCH when the process has ended and was reaped.
-func (p *Process) Signal(sig unix.Signal) error { return linux.SignalPidfd(p.PidFD, sig) }
-
-// Wait waits in Go's poller, without holding a thread, for the process to end,
-// and reaps it. Call it once. Closing the Process ends the wait with os.ErrClosed.
-func (p *Process) Wait() (unix.WaitStatus, error) {
-	var status unix.WaitStatus
-	raw, err := p.PidFD.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var werr error
-	err = raw.Read(func(uintptr) bool {
-		var got int
-		got, werr = unix.Wait4(p.PID, &status, unix.WNOHANG, nil)
-		return got == p.PID || werr != nil && werr != unix.EINTR
-	})
-	return status, errors.Join(err, werr)
-}
-
-// Close gives the pidfd back. The process goes on.
-func (p *Process) Close() error { return p.PidFD.Close() }

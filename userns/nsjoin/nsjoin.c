@@ -4,14 +4,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAGIC 0x316e616c702d6372ULL // "rc-plan1"
-#define NEWUSER 0x10000000ULL
-#define CLONE_PARENT_ 0x8000ULL
 #define INTO_CGROUP 0x200000000ULL
 #define SEALS 0xf // F_SEAL_SEAL | SHRINK | GROW | WRITE
 #define PLAN_FD 3
@@ -86,8 +85,7 @@ static void clone_child(int proc)
 {
 	// CLONE_PARENT: the child belongs to whoever called userns.Start, which
 	// reaps it like any other. The exit signal is then inherited (clone(2)).
-	uint64_t args[11] = { p.clone | CLONE_PARENT_ | (p.cgroup > 0 ? INTO_CGROUP : 0) };
-	args[10] = p.cgroup > 0 ? p.cgroup : 0;
+	uint64_t args[11] = { p.clone | CLONE_PARENT | (p.cgroup > 0 ? INTO_CGROUP : 0), [10] = p.cgroup };
 	long pid = syscall(SYS_clone3, args, sizeof args);
 	must(pid, CLONE, 0);
 	if (pid == 0) {
@@ -95,7 +93,7 @@ static void clone_child(int proc)
 		return;
 	}
 	child = pid;
-	if (p.clone & NEWUSER) {
+	if (p.clone & CLONE_NEWUSER) {
 		if (p.flags & DENY_SETGROUPS)
 			put(proc, "setgroups", "deny", 4, SETGROUPS);
 		put(proc, "gid_map", p.gid_map, p.gid_len, GID_MAP);
@@ -113,7 +111,11 @@ __attribute__((constructor)) static void nsjoin(void)
 	    syscall(SYS_pread64, PLAN_FD, &p, sizeof p, 0) != sizeof p || p.magic != MAGIC ||
 	    p.njoin > 12 || p.uid_len > sizeof p.uid_map || p.gid_len > sizeof p.gid_map)
 		return;
-	if (!((p.clone | p.unshare) & NEWUSER))
+	// What the caller itself inherited without close-on-exec goes no further.
+	if (syscall(SYS_close_range, p.report + 1, ~0U, 0) < 0) // an old seccomp filter
+		for (int fd = p.report + 1; fd < 65536; fd++)
+			syscall(SYS_close, fd);
+	if (!((p.clone | p.unshare) & CLONE_NEWUSER))
 		non_dumpable();
 	else // before the joins: a joined mount namespace has another's /proc
 		must(proc = syscall(SYS_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), OPEN_PROC, 0);
@@ -123,7 +125,7 @@ __attribute__((constructor)) static void nsjoin(void)
 	}
 	if (p.unshare)
 		must(syscall(SYS_unshare, p.unshare), UNSHARE, 0);
-	if (p.unshare & NEWUSER) {
+	if (p.unshare & CLONE_NEWUSER) {
 		report(NEED_MAPS, 0, 0);
 		wait_for_parent();
 	}
@@ -134,6 +136,7 @@ __attribute__((constructor)) static void nsjoin(void)
 		must(syscall(SYS_setresgid, 0, 0, 0), SETGID, 0);
 		must(syscall(SYS_setresuid, 0, 0, 0), SETUID, 0);
 	}
+	non_dumpable(); // again: other ids reset it to fs.suid_dumpable (prctl(2))
 	if (p.flags & SETSID)
 		must(syscall(SYS_setsid), NEWSID, 0);
 	for (int fd = PLAN_FD + 1; fd < p.report; fd++)
