@@ -1,6 +1,6 @@
-// Package version holds the one version that all programs of a build share: a
-// start requires that `rc` and `rc-init` are of the same build.
+// Package version holds the one version of a build. All programs of rc are
+// built and installed together; the start conversation requires equal ones.
 package version
 
-// Version is set by the linker (see Makefile); a plain `go build` has "devel".
+// Version is set by the linker (see Makefile).
 var Version = "devel"

@@ -1,0 +1,49 @@
+// rc-init is the runtime beside a container, in one small file with five roles,
+// told apart by the name it is started under:
+//
+//	rc-shim     supervises one container (internal/shim)
+//	rc-boot     becomes the container's PID 1 (internal/boot)
+//	rc-tidy     deletes what belongs to subordinate ids
+//	rc-unshare  becomes a command of the user's own in U0
+//	rc-probe    tries the root file system drivers
+//
+// The C constructor in userns/nsjoin has put it into its namespaces before main
+// runs. It is not meant to be started by hand.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/boot"
+	"github.com/rc-containers/rc/internal/shim"
+	"github.com/rc-containers/rc/internal/stage"
+	_ "github.com/rc-containers/rc/userns/nsjoin"
+)
+
+// conversation is the descriptor on which the starter talks (userns.Program.Conn).
+const conversation = 4
+
+func main() {
+	role, ok := roles[filepath.Base(os.Args[0])]
+	var st unix.Stat_t
+	if !ok || unix.Fstat(conversation, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		fmt.Fprintln(os.Stderr, "rc-init: this program is started by rc; see `rc --help`")
+		os.Exit(125)
+	}
+	debug.SetGCPercent(50) // it lives long and holds little
+	unix.CloseOnExec(conversation)
+	os.Exit(role(stage.NewConn(conversation)))
+}
+
+var roles = map[string]func(*stage.Conn) int{
+	"rc-shim":    shim.Main,
+	"rc-boot":    boot.Main,
+	"rc-tidy":    shim.Tidy,
+	"rc-unshare": shim.Unshare,
+	"rc-probe":   shim.Probe,
+}

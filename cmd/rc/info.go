@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/version"
+)
+
+func infoCommand() *command {
+	var format string
+	return &command{
+		name: "info", short: "Show what this host offers and what to do where it does not",
+		long:  "Each feature is tried, not guessed from a version. A line that starts with \"no\" ends with what to type.",
+		flags: func(fs *pflag.FlagSet) { fs.StringVar(&format, "format", "text", "text or json") },
+		run: func(g *global, args []string) (int, error) {
+			if err := noArgs("info", args); err != nil {
+				return 0, err
+			}
+			if format != "text" && format != "json" {
+				return 0, hint.Newf("--format "+format, "choose text or json", "no such format")
+			}
+			e, err := g.open()
+			if err != nil {
+				return 0, err
+			}
+			defer e.Close()
+			info, err := e.Info()
+			if err != nil {
+				return 0, err
+			}
+			if format == "json" {
+				enc := json.NewEncoder(os.Stdout)
+				enc.SetIndent("", "  ")
+				return 0, enc.Encode(info)
+			}
+			printInfo(info)
+			return 0, nil
+		},
+	}
+}
+
+func printInfo(i *engine.Info) {
+	fmt.Printf("rc %s\nstate:      %s\nruntime:    %s\ncontainers: %d, %d running\nimages:     %d\nstorage:    %s\n",
+		i.Version, i.Root, i.Runtime, i.Containers, i.Running, i.Images, i.Driver)
+	for _, m := range i.Mapping.UID {
+		fmt.Printf("uid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
+	}
+	for _, m := range i.Mapping.GID {
+		fmt.Printf("gid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
+	}
+	fmt.Println()
+	for _, f := range i.Host {
+		word := "yes"
+		if !f.OK {
+			word = "no "
+		}
+		fmt.Printf("%s  %-20s  %s\n", word, f.Name, f.Evidence)
+		if !f.OK && f.Fix != "" {
+			fmt.Printf("     %-20s  -> %s\n", "", f.Fix)
+		}
+	}
+}
+
+func versionCommand() *command {
+	return &command{
+		name: "version", short: "Print the version",
+		run: func(_ *global, args []string) (int, error) {
+			if err := noArgs("version", args); err != nil {
+				return 0, err
+			}
+			fmt.Println("rc " + version.Version)
+			return 0, nil
+		},
+	}
+}
+
+func unshareCommand() *command {
+	return &command{
+		name: "unshare", args: "[COMMAND] [ARG...]", short: "Run a command of yours as root of your user namespace",
+		long: "There, files of your subordinate ids can be looked at, changed and deleted.\nWithout a command it runs $SHELL, else sh.",
+		run: func(g *global, args []string) (int, error) {
+			if len(args) == 0 {
+				args = []string{os.Getenv("SHELL")}
+				if args[0] == "" {
+					args[0] = "sh"
+				}
+			}
+			e, err := g.open()
+			if err != nil {
+				return 0, err
+			}
+			defer e.Close()
+			return e.Unshare(args)
+		},
+	}
+}

@@ -1,0 +1,199 @@
+// rc runs containers for people without root. This file is the list of commands
+// and the one place where an error becomes an exit code.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/version"
+)
+
+// command is one verb. Its file binds its flags to the fields of an options
+// struct; run gets the arguments that are left.
+type command struct {
+	name  string
+	args  string // after the name, in the usage line
+	short string
+	long  string // below the usage; may be empty
+	flags func(*pflag.FlagSet)
+	run   func(g *global, args []string) (int, error)
+	// image passes everything on to rc-image, which has flags and help of its own.
+	image bool
+}
+
+// global are the flags before the verb.
+type global struct {
+	root    string
+	driver  string
+	help    bool
+	version bool
+}
+
+func (g *global) bind(fs *pflag.FlagSet) {
+	fs.StringVar(&g.root, "root", "", "state folder (default $RC_ROOT, else $XDG_DATA_HOME/rc, else ~/.local/share/rc)")
+	fs.StringVar(&g.driver, "storage-driver", "", "root file systems by: overlay, fuse-overlayfs or copy (default $RC_STORAGE_DRIVER, else the first that works)")
+	fs.BoolVarP(&g.version, "version", "v", false, "print the version")
+	fs.BoolVarP(&g.help, "help", "h", false, "print this help")
+}
+
+// open makes the engine for a command.
+func (g *global) open() (*engine.Engine, error) {
+	e, err := engine.Open(g.root)
+	if err != nil {
+		return nil, err
+	}
+	if g.driver != "" {
+		e.Driver = g.driver
+	}
+	return e, e.CheckDriver()
+}
+
+func main() {
+	code, err := dispatch(os.Args[1:])
+	if err != nil && !engine.Reported(err) {
+		fmt.Fprintln(os.Stderr, "rc: "+oneLine(err))
+	}
+	if err != nil {
+		code = exitCode(err)
+	}
+	os.Exit(code)
+}
+
+// exitCode is the only place that decides: a refusal names its own code, a
+// command line that cannot be understood is 125 as Docker has it.
+func exitCode(err error) int { return hint.ExitCode(err) }
+
+// oneLine keeps a refusal on one line, whatever a server or a tool sent.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.Map(printable, err.Error())), " ")
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
+
+func dispatch(args []string) (int, error) {
+	var g global
+	fs := newFlags("rc")
+	g.bind(fs)
+	if err := fs.Parse(args); err != nil {
+		return 0, usageError("rc", err)
+	}
+	if g.version {
+		fmt.Println("rc " + version.Version)
+		return 0, nil
+	}
+	rest := fs.Args()
+	if g.help || len(rest) == 0 {
+		printOverview(os.Stdout, fs)
+		return 0, nil
+	}
+	if rest[0] == "help" {
+		if len(rest) == 1 {
+			printOverview(os.Stdout, fs)
+			return 0, nil
+		}
+		rest = []string{rest[1], "--help"}
+	}
+	for _, c := range commands() {
+		if c.name == rest[0] {
+			return c.call(&g, rest[1:])
+		}
+	}
+	return 0, hint.Newf(fmt.Sprintf("rc %q", rest[0]), "see `rc --help`", "no such command%s", nearest(rest[0]))
+}
+
+// newFlags stops at the first argument that is no flag: what follows belongs to
+// the container's command.
+func newFlags(name string) *pflag.FlagSet {
+	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	fs.SetInterspersed(false)
+	fs.SortFlags = false
+	fs.Usage = func() {}
+	return fs
+}
+
+func (c *command) call(g *global, args []string) (int, error) {
+	if c.image {
+		return c.callImage(g, args)
+	}
+	fs := newFlags(c.name)
+	if c.name != "run" && c.name != "unshare" {
+		fs.SetInterspersed(true)
+	}
+	help := fs.BoolP("help", "", false, "print this help")
+	if c.flags != nil {
+		c.flags(fs)
+	}
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			c.printHelp(fs)
+			return 0, nil
+		}
+		return 0, usageError("rc "+c.name, err)
+	}
+	if *help {
+		c.printHelp(fs)
+		return 0, nil
+	}
+	return c.run(g, fs.Args())
+}
+
+func (c *command) callImage(g *global, args []string) (int, error) {
+	e, err := g.open()
+	if err != nil {
+		return 0, err
+	}
+	defer e.Close()
+	return e.Image(append([]string{c.name}, args...), os.Stdout)
+}
+
+func usageError(name string, err error) error {
+	return hint.New(name, err, "see `"+name+" --help`")
+}
+
+// noArgs refuses what a command has no use for.
+func noArgs(name string, args []string) error {
+	if len(args) > 0 {
+		return hint.Newf("rc "+name, "see `rc "+name+" --help`", "it takes no argument, but %q was given", args[0])
+	}
+	return nil
+}
+
+// nearest suggests a command that starts like word or is one letter off.
+func nearest(word string) string {
+	for _, c := range commands() {
+		if distanceOne(c.name, word) {
+			return ", did you mean " + c.name + "?"
+		}
+	}
+	return ""
+}
+
+func distanceOne(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	j := 0
+	for j < len(a)-i && a[len(a)-1-j] == b[len(b)-1-j] {
+		j++
+	}
+	return i+j >= len(b)-1 || len(a) == len(b) && i+j >= len(a)-2
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/spec"
+)
+
+const runHelp = `The image is pulled when it is missing. A short name is Docker Hub's: alpine is
+docker.io/library/alpine:latest.
+
+Exit code: the command's own; 128+n when signal n ended it; 125 when rc refused;
+126 when the command cannot be executed; 127 when it does not exist.
+
+On a terminal, ^P^Q leaves the container running.`
+
+// runOptions are the flags that spec.Options has no exact field for.
+type runOptions struct {
+	spec.Options
+	entrypoint  string
+	stopTimeout int
+	detachKeys  string
+	flags       *pflag.FlagSet
+}
+
+func runCommand() *command {
+	o := &runOptions{}
+	return &command{
+		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Run a command in a new container", long: runHelp,
+		flags: o.bind,
+		run:   o.run,
+	}
+}
+
+func (o *runOptions) bind(fs *pflag.FlagSet) {
+	o.flags = fs
+	o.bindProcess(fs)
+	o.bindNamespaces(fs)
+	o.bindFiles(fs)
+	o.bindSecurity(fs)
+	o.bindLimits(fs)
+	fs.StringVar(&o.Platform, "platform", "", "image of this platform: os/arch[/variant]")
+	fs.StringVar(&o.Pull, "pull", "missing", "pull the image: missing, always or never")
+	fs.StringVar(&o.Rootfs, "rootfs", "", "run in this folder instead of an image; what is written stays there")
+}
+
+func (o *runOptions) bindProcess(fs *pflag.FlagSet) {
+	fs.BoolVarP(&o.Interactive, "interactive", "i", false, "keep the input connected")
+	fs.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
+	fs.BoolVarP(&o.Detach, "detach", "d", false, "print the id and leave the container running")
+	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "keys that detach from a terminal; \"\" for none")
+	fs.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
+	fs.StringVar(&o.Name, "name", "", "name of the container (default a random one)")
+	fs.StringVar(&o.CIDFile, "cidfile", "", "write the id to this new file")
+	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable: KEY=VALUE, or KEY to pass the caller's on")
+	fs.StringArrayVar(&o.EnvFile, "env-file", nil, "read variables from a file")
+	fs.StringVarP(&o.Workdir, "workdir", "w", "", "working directory")
+	fs.StringVarP(&o.User, "user", "u", "", "user and group: NAME|UID[:GROUP|GID]")
+	fs.StringArrayVar(&o.GroupAdd, "group-add", nil, "add a group")
+	fs.StringVar(&o.entrypoint, "entrypoint", "", "replace the image's entrypoint; \"\" for none")
+	fs.BoolVar(&o.Init, "init", false, "run an init that forwards signals and reaps processes")
+	fs.StringVar(&o.StopSignal, "stop-signal", "", "signal that asks the command to end (default the image's, else SIGTERM)")
+	fs.IntVar(&o.stopTimeout, "stop-timeout", 10, "seconds from the stop signal to SIGKILL; -1 waits for ever")
+	fs.StringArrayVarP(&o.Label, "label", "l", nil, "label: KEY=VALUE")
+	fs.StringArrayVar(&o.LabelFile, "label-file", nil, "read labels from a file")
+	fs.StringArrayVar(&o.Annotation, "annotation", nil, "annotation of the runtime-spec: KEY=VALUE")
+}
+
+func (o *runOptions) bindNamespaces(fs *pflag.FlagSet) {
+	fs.StringVarP(&o.Hostname, "hostname", "h", "", "host name (default the short id)")
+	fs.StringVar(&o.PID, "pid", "", "process ids: private, host or container:ID")
+	fs.StringVar(&o.IPC, "ipc", "", "IPC: private, host or container:ID")
+	fs.StringVar(&o.UTS, "uts", "", "host name space: private, host or container:ID")
+	fs.StringVar(&o.Userns, "userns", "", "user ids: host (the default), keep-id or auto")
+	fs.StringArrayVar(&o.Network, "network", nil, "network: slirp4netns (the default), host, none or container:ID")
+	fs.StringArrayVar(&o.Network, "net", nil, "same as --network")
+	_ = fs.MarkHidden("net")
+	fs.StringArrayVar(&o.DNS, "dns", nil, "name server")
+	fs.StringArrayVar(&o.DNSSearch, "dns-search", nil, "search domain; . for none")
+	fs.StringArrayVar(&o.DNSOption, "dns-option", nil, "resolver option")
+	fs.StringArrayVar(&o.AddHost, "add-host", nil, "line of /etc/hosts: NAME:IP")
+	fs.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a port: [[ADDRESS:]PORT:]CONTAINERPORT[/tcp|udp]")
+}
+
+func (o *runOptions) bindFiles(fs *pflag.FlagSet) {
+	fs.StringArrayVarP(&o.Volume, "volume", "v", nil, "mount a folder or a volume: SOURCE:PATH[:OPTIONS]")
+	fs.StringArrayVar(&o.Mount, "mount", nil, "mount: type=bind|volume|tmpfs,src=…,dst=…[,…]")
+	fs.StringArrayVar(&o.Tmpfs, "tmpfs", nil, "mount an empty file system in memory: PATH[:OPTIONS]")
+	fs.BoolVar(&o.ReadOnly, "read-only", false, "make the root file system read-only")
+	fs.StringVar(&o.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
+	fs.StringArrayVar(&o.Device, "device", nil, "show a device of the host: SOURCE[:PATH[:rwm]]")
+}
+
+func (o *runOptions) bindSecurity(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a capability, or ALL")
+	fs.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a capability, or ALL")
+	fs.StringArrayVar(&o.SecurityOpt, "security-opt", nil, "seccomp=FILE|unconfined, no-new-privileges, …")
+	fs.BoolVar(&o.Privileged, "privileged", false, "all capabilities of the container's user namespace, no filter, the user's devices")
+	fs.StringArrayVar(&o.Ulimit, "ulimit", nil, "resource limit: NAME=SOFT[:HARD]")
+	fs.StringArrayVar(&o.Sysctl, "sysctl", nil, "namespaced kernel setting: KEY=VALUE")
+}
+
+func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
+	fs.StringVarP(&o.Memory, "memory", "m", "", "memory limit: bytes, or with k, m, g")
+	fs.StringVar(&o.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 for no limit")
+	fs.StringVar(&o.CPUs, "cpus", "", "number of CPUs, as in 1.5")
+	fs.Uint64VarP(&o.CPUShares, "cpu-shares", "c", 0, "relative weight of CPU time (default 1024)")
+	fs.StringVar(&o.CpusetCPUs, "cpuset-cpus", "", "CPUs to run on, as in 0-2,4")
+	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "number of processes; -1 for no limit")
+}
+
+func (o *runOptions) run(g *global, args []string) (int, error) {
+	image := ""
+	if o.Rootfs == "" {
+		if len(args) == 0 {
+			return 0, hint.Newf("rc run", "see `rc run --help`", "no image is named")
+		}
+		image, args = args[0], args[1:]
+	}
+	o.Command = args
+	if o.flags.Changed("entrypoint") {
+		o.Entrypoint = &o.entrypoint
+	}
+	if o.flags.Changed("stop-timeout") {
+		o.StopTimeout = &o.stopTimeout
+	}
+	keys, err := parseDetachKeys(o.detachKeys)
+	if err != nil {
+		return 0, err
+	}
+	e, err := g.open()
+	if err != nil {
+		return 0, err
+	}
+	defer e.Close()
+	return e.Run(&o.Options, image, engine.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, DetachKeys: keys})
+}
+
+// parseDetachKeys reads Docker's notation: single characters and ctrl-X, where X
+// is a letter or one of @ [ \ ] ^ _.
+func parseDetachKeys(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var keys []byte
+	for part := range strings.SplitSeq(s, ",") {
+		name, ctrl := strings.CutPrefix(part, "ctrl-")
+		switch {
+		case len(name) != 1:
+			return nil, hint.Newf("--detach-keys "+s, "write it as in ctrl-p,ctrl-q", "%q is no key", part)
+		case ctrl && strings.Contains("@[\\]^_", strings.ToUpper(name)), ctrl && (name[0]|0x20) >= 'a' && (name[0]|0x20) <= 'z':
+			keys = append(keys, name[0]&0x1f)
+		case ctrl:
+			return nil, hint.Newf("--detach-keys "+s, "write it as in ctrl-p,ctrl-q", "%q is no key", part)
+		default:
+			keys = append(keys, name[0])
+		}
+	}
+	return keys, nil
+}

@@ -1,0 +1,222 @@
+// Package boot is the inside of a container: what PID 1 does between its clone
+// and the payload's execve. It links neither storage nor network code and is
+// meant to be audited in one sitting.
+//
+// Order, each step with its reason beside it:
+//
+//	attach the root file system · host name, lo, sysctls · mounts · /dev ·
+//	masks · read-only root · pivot_root · terminal · user, command, workdir ·
+//	Ready … Exec · keyring, Landlock, limits · seccomp · capabilities, ids · execve
+//
+// Everything before pivot_root resolves paths with openat2(RESOLVE_IN_ROOT)
+// against a descriptor of the new root: the image may hold any symbolic link.
+// No process of the container runs yet, but a shared volume or a joined
+// container may change files under our feet.
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+)
+
+// box is the container as far as it is built.
+type box struct {
+	cfg   *start.InitConfig
+	files map[string]*os.File // received descriptors by name
+	root  *os.File            // the mounted root file system
+	pty   *os.File            // master end, once made
+	who   identity
+	exe   string // resolved path of the command, inside
+}
+
+// Main runs as the container's first process; conv is the conversation with the
+// shim. It returns only on failure, after telling the shim, or as the reaper of
+// --init, with the payload's exit code.
+func Main(conv *stage.Conn) int {
+	// Credentials, keyring and filters belong to one thread: the one that execs.
+	runtime.LockOSThread()
+	b, err := receive(conv)
+	if err == nil {
+		err = b.build()
+	}
+	if err == nil {
+		err = b.ready(conv)
+	}
+	if err == nil {
+		var code int
+		if code, err = b.enter(conv); err == nil {
+			return code
+		}
+	}
+	_ = conv.Send(&start.Message{Kind: start.KindFailed, Fail: start.Fail(err)})
+	return hint.ExitCode(err)
+}
+
+func receive(conv *stage.Conn) (*box, error) {
+	var m start.Message
+	files, err := conv.Recv(&m)
+	if err != nil {
+		return nil, fmt.Errorf("receive the configuration: %w", err)
+	}
+	var order start.Order
+	if err := order.Next(start.Shim, m.Kind); err != nil || m.Kind != start.KindInit || len(files) != len(m.Files) {
+		return nil, fmt.Errorf("receive the configuration: unexpected message %q with %d files: %v", m.Kind, len(files), err)
+	}
+	b := &box{cfg: new(start.InitConfig), files: map[string]*os.File{}}
+	for i, name := range m.Files {
+		b.files[name] = files[i]
+	}
+	if err := stage.Unseal(b.files["config"], b.cfg); err != nil {
+		return nil, err
+	}
+	if without := b.cfg.Inside.Without; without != "" {
+		_ = os.Setenv("RC_TEST_WITHOUT", without)
+	}
+	return b, nil
+}
+
+// build makes everything that can be made before the caller says Start.
+func (b *box) build() error {
+	steps := []func() error{
+		b.attachRoot, b.identifyHost, b.mountAll, b.writeSysctls,
+		b.maskPaths, b.sealRoot, b.pivot, b.openTerminal,
+		b.resolveUser, b.enterWorkdir, b.findCommand,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachRoot puts the detached root file system on an existing folder of our own
+// mount namespace. First everything inherited is cut from the host's peer
+// groups: pivot_root(2) refuses a shared parent, and nothing that we mount may
+// travel out.
+func (b *box) attachRoot() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return hint.New("make the mount namespace private", err, "")
+	}
+	b.root = b.files["rootfs"]
+	at, err := os.OpenFile(b.cfg.Dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return hint.New("open the container's folder", err, "")
+	}
+	defer at.Close()
+	if err := linux.MoveMount(b.root, at); err != nil {
+		return hint.New("attach the root file system", err, "")
+	}
+	return nil
+}
+
+func (b *box) identifyHost() error {
+	if b.cfg.Inside.OwnUTS {
+		if err := unix.Sethostname([]byte(b.cfg.Spec.Hostname)); err != nil {
+			return hint.New(fmt.Sprintf("set the host name %q", b.cfg.Spec.Hostname), err, "use a shorter --hostname (64 bytes at most)")
+		}
+		if d := b.cfg.Spec.Domainname; d != "" {
+			if err := unix.Setdomainname([]byte(d)); err != nil {
+				return hint.New(fmt.Sprintf("set the domain name %q", d), err, "")
+			}
+		}
+	}
+	if b.cfg.Inside.OwnNet {
+		return loopbackUp()
+	}
+	return nil
+}
+
+// writeSysctls runs after /proc is mounted and before it is masked.
+func (b *box) writeSysctls() error {
+	for key, value := range b.cfg.Spec.Linux.Sysctl {
+		path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+		f, err := linux.OpenInRoot(int(b.root.Fd()), path, unix.O_WRONLY|unix.O_NOFOLLOW, 0)
+		if err == nil {
+			_, err = f.WriteString(value)
+			_ = f.Close()
+		}
+		if err != nil {
+			return hint.New(fmt.Sprintf("set --sysctl %s=%s", key, value), errnoOf(err), "check the name and value with `sysctl` on the host; only namespaced settings can be set")
+		}
+	}
+	return nil
+}
+
+// sealRoot makes the root itself read-only, not what is mounted below it.
+func (b *box) sealRoot() error {
+	if b.cfg.Spec.Root == nil || !b.cfg.Spec.Root.Readonly {
+		return nil
+	}
+	if err := linux.SetMountAttr(b.root, unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+		return hint.New("make the root file system read-only", err, "")
+	}
+	return nil
+}
+
+// pivot leaves the host's tree. pivot_root(".", ".") stacks the old root over
+// the new one and the unmount drops it (pivot_root(2), NOTES): no folder for the
+// old root is needed in the image.
+func (b *box) pivot() error {
+	if err := unix.Fchdir(int(b.root.Fd())); err != nil {
+		return hint.New("enter the root file system", err, "")
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return hint.New("pivot_root", err, "")
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return hint.New("leave the host's file system", err, "")
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return hint.New("enter /", err, "")
+	}
+	return nil
+}
+
+// ready reports that the container is built and waits for the order to run.
+func (b *box) ready(conv *stage.Conn) error {
+	m := start.Message{Kind: start.KindReady}
+	var files []*os.File
+	if b.pty != nil {
+		m.Files, files = []string{"terminal"}, []*os.File{b.pty}
+	}
+	if err := conv.Send(&m, files...); err != nil {
+		return fmt.Errorf("report ready: %w", err)
+	}
+	if b.pty != nil {
+		_ = b.pty.Close() // the payload must not hold its own terminal's master
+	}
+	var reply start.Message
+	extra, err := conv.Recv(&reply)
+	stage.CloseFiles(extra)
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the start was called off")
+	case err != nil:
+		return fmt.Errorf("wait for the order to run: %w", err)
+	case reply.Kind != start.KindExec:
+		return fmt.Errorf("unexpected message %q", reply.Kind)
+	}
+	return nil
+}
+
+// errnoOf reduces an error to its errno, where the path around it would repeat
+// what the refusal already names.
+func errnoOf(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,232 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+)
+
+// mountAll makes the mounts of the runtime-spec in their order.
+func (b *box) mountAll() error {
+	copyUp := map[int]bool{}
+	for _, i := range b.cfg.Inside.CopyUp {
+		copyUp[i] = true
+	}
+	for i := range b.cfg.Spec.Mounts {
+		m := &b.cfg.Spec.Mounts[i]
+		var err error
+		if m.Type == "bind" {
+			err = b.mountBind(i, m, copyUp[i])
+		} else {
+			err = b.mountNew(m)
+		}
+		if err != nil {
+			return err
+		}
+		if m.Destination == "/dev" && m.Type == "tmpfs" {
+			if err := b.populateDev(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// options are the parsed mount options of the runtime-spec (config.md, "Mounts").
+type options struct {
+	set, clear  uint64 // MOUNT_ATTR_*
+	propagation uint64 // MS_PRIVATE, …; 0: private
+	recursive   bool   // rbind
+	data        [][2]string
+}
+
+var attributes = map[string]struct{ set, clear uint64 }{
+	"ro":          {unix.MOUNT_ATTR_RDONLY, 0},
+	"rro":         {unix.MOUNT_ATTR_RDONLY, 0},
+	"rw":          {0, unix.MOUNT_ATTR_RDONLY},
+	"nosuid":      {unix.MOUNT_ATTR_NOSUID, 0},
+	"suid":        {0, unix.MOUNT_ATTR_NOSUID},
+	"nodev":       {unix.MOUNT_ATTR_NODEV, 0},
+	"dev":         {0, unix.MOUNT_ATTR_NODEV},
+	"noexec":      {unix.MOUNT_ATTR_NOEXEC, 0},
+	"exec":        {0, unix.MOUNT_ATTR_NOEXEC},
+	"noatime":     {unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME},
+	"strictatime": {unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
+	"relatime":    {unix.MOUNT_ATTR_RELATIME, unix.MOUNT_ATTR__ATIME},
+	"nodiratime":  {unix.MOUNT_ATTR_NODIRATIME, 0},
+	"nosymfollow": {unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
+}
+
+var propagations = map[string]uint64{
+	"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE,
+	"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE,
+	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED,
+	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE,
+}
+
+func parseOptions(list []string) options {
+	o := options{propagation: unix.MS_PRIVATE}
+	for _, opt := range list {
+		if a, ok := attributes[opt]; ok {
+			o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
+			continue
+		}
+		if p, ok := propagations[opt]; ok {
+			o.propagation = p
+			continue
+		}
+		switch opt {
+		case "bind":
+		case "rbind":
+			o.recursive = true
+		case "defaults", "async", "tmpcopyup":
+		default:
+			key, value, _ := strings.Cut(opt, "=")
+			o.data = append(o.data, [2]string{key, value})
+		}
+	}
+	return o
+}
+
+// mountNew mounts a new file system: proc, sysfs, tmpfs, devpts, mqueue, cgroup2.
+func (b *box) mountNew(m *specs.Mount) error {
+	op := fmt.Sprintf("mount %s on %s", m.Type, m.Destination)
+	kind := m.Type
+	if kind == "cgroup" {
+		kind = "cgroup2"
+	}
+	o := parseOptions(m.Options)
+	target, err := b.mountPoint(m.Destination, true)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	// No clear here: a new mount starts without attributes.
+	f, err := linux.NewMount(kind, o.data, int(o.set))
+	if err != nil {
+		return hint.New(op, err, newMountFix(kind, err))
+	}
+	defer f.Close()
+	if err := linux.MoveMount(f, target); err != nil {
+		return hint.New(op, errnoOf(err), "")
+	}
+	return nil
+}
+
+func newMountFix(kind string, err error) string {
+	switch {
+	case !errors.Is(err, unix.EPERM):
+		return ""
+	case kind == "proc" || kind == "sysfs":
+		// mount_too_revealing() in fs/namespace.c: a new instance must not show
+		// what the host has covered.
+		return "something is mounted over a part of the host's /" + strings.TrimSuffix(kind, "fs") + ", as in a container: use --pid=host, or run the outer container with its masks off (--security-opt unmask=ALL, systempaths=unconfined)"
+	default:
+		return "the kernel does not let a user namespace mount " + kind
+	}
+}
+
+// mountBind attaches a detached tree that the shim opened in the caller's view.
+func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
+	op := fmt.Sprintf("mount %s on %s", m.Source, m.Destination)
+	tree := b.files["mount-"+strconv.Itoa(i)]
+	if tree == nil {
+		return hint.Newf(op, "", "no descriptor came with it")
+	}
+	defer tree.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
+		return hint.New(op, err, "")
+	}
+	target, err := b.mountPoint(m.Destination, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	if fresh {
+		if err := copyUp(target, tree); err != nil {
+			return hint.New(fmt.Sprintf("copy the image's %s into the new volume", m.Destination), err, "")
+		}
+	}
+	o := parseOptions(m.Options)
+	if err := linux.SetPropagation(tree, o.propagation, true); err != nil {
+		return hint.New(op, errnoOf(err), "")
+	}
+	if o.set != 0 {
+		// Recursively: a plain read-only remount leaves submounts writable.
+		if err := linux.SetMountAttr(tree, o.set, 0, true); err != nil {
+			return hint.New(op, errnoOf(err), "")
+		}
+	}
+	if err := linux.MoveMount(tree, target); err != nil {
+		return hint.New(op, errnoOf(err), "")
+	}
+	return nil
+}
+
+// mountPoint opens the place of a mount inside the root and makes it where it is
+// missing. /proc, /sys and /dev themselves must be real folders: with a link
+// there, later writes to /proc/self/attr or /proc/sys would go where the image
+// wants (CVE-2019-16884, CVE-2019-19921).
+func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
+	root := int(b.root.Fd())
+	op := "make the mount point " + dest
+	if dest == "/proc" || dest == "/sys" || dest == "/dev" {
+		var st unix.Stat_t
+		err := unix.Fstatat(root, dest[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
+		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return nil, hint.Newf(op, "the image is broken or hostile; fix its layer", "%s in the image is not a folder (mode %o)", dest, st.Mode&unix.S_IFMT)
+		}
+	}
+	if path.Clean(dest) == "/" {
+		return nil, hint.Newf(op, "mount it on a folder below /", "the root itself cannot be covered")
+	}
+	if dir {
+		f, err := linux.MkdirAllInRoot(root, dest, 0o755, -1, -1)
+		if err != nil {
+			return nil, hint.New(op, errnoOf(err), placeFix(err))
+		}
+		return f, nil
+	}
+	f, err := linux.OpenInRoot(root, dest, unix.O_PATH, 0)
+	if errors.Is(err, unix.ENOENT) {
+		f, err = b.makeFile(dest)
+	}
+	if err != nil {
+		return nil, hint.New(op, errnoOf(err), placeFix(err))
+	}
+	return f, nil
+}
+
+func (b *box) makeFile(dest string) (*os.File, error) {
+	parent, err := linux.MkdirAllInRoot(int(b.root.Fd()), path.Dir(dest), 0o755, -1, -1)
+	if err != nil {
+		return nil, err
+	}
+	_ = parent.Close()
+	f, err := linux.OpenInRoot(int(b.root.Fd()), dest, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	_ = f.Close()
+	return linux.OpenInRoot(int(b.root.Fd()), dest, unix.O_PATH, 0)
+}
+
+func placeFix(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return "a part of that path in the image is a file or an endless link: mount it elsewhere"
+	case errors.Is(err, unix.EROFS):
+		return "that path is inside a read-only mount: make it there first"
+	}
+	return ""
+}

@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+)
+
+// Streams are the caller's own.
+type Streams struct {
+	In, Out, Err *os.File
+	DetachKeys   []byte // typed in a row on a terminal, they detach; empty: never
+}
+
+// DefaultDetachKeys is ^P^Q, Docker's.
+var DefaultDetachKeys = []byte{0x10, 0x11}
+
+// attachment is the caller's side of a container's streams: our ends of the
+// pipes whose other ends the shim has, and the saved state of the terminal.
+type attachment struct {
+	Streams
+	toIn, fromOut, fromErr *os.File
+	theirs                 []*os.File
+	saved                  *unix.Termios
+	writes                 sync.WaitGroup
+	detached               chan struct{}
+}
+
+func (s Streams) size() (rows, cols uint16) {
+	if s.In == nil {
+		return 0, 0
+	}
+	ws, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return ws.Row, ws.Col
+}
+
+// IsTerminal tells whether f is a terminal.
+func IsTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// open makes the pipes that an attached start needs.
+func (s Streams) open(l *launch) (*attachment, error) {
+	a := &attachment{Streams: s, detached: make(chan struct{})}
+	if l.opts.Detach {
+		return a, nil
+	}
+	if l.opts.TTY && l.opts.Interactive && !IsTerminal(s.In) {
+		return nil, hint.Newf("attach the terminal", "leave out -t, or run it in a terminal", "the input is not a terminal").WithCode(1)
+	}
+	give := func(name string, f *os.File) {
+		l.files[name] = f
+		a.theirs = append(a.theirs, f)
+	}
+	if l.opts.Interactive {
+		r, w, err := pipe()
+		if err != nil {
+			return nil, err
+		}
+		a.toIn = w
+		give("stdin", r)
+	}
+	r, w, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	a.fromOut = r
+	give("stdout", w)
+	if l.opts.TTY {
+		return a, nil
+	}
+	if r, w, err = pipe(); err != nil {
+		return nil, err
+	}
+	a.fromErr = r
+	give("stderr", w)
+	return a, nil
+}
+
+// pipe makes both ends non-blocking: both are on a Go poller, here or in the shim.
+func pipe() (*os.File, *os.File, error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, nil, hint.New("make a pipe", err, "raise the number of open files: ulimit -n")
+	}
+	return os.NewFile(uintptr(p[0]), "pipe"), os.NewFile(uintptr(p[1]), "pipe"), nil
+}
+
+// handOver closes the shim's ends here, so that its death ends our reads.
+func (a *attachment) handOver() {
+	for _, f := range a.theirs {
+		_ = f.Close()
+	}
+}
+
+// follow relays until the container ends, or the caller detaches or goes away.
+func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
+	send := &sender{conn: conn}
+	if err := a.rawMode(l.opts.TTY && l.opts.Interactive); err != nil {
+		return 0, err
+	}
+	defer a.restore()
+	a.relay(l.opts.TTY, send)
+	stop := a.forward(l.opts.TTY, send)
+	defer stop()
+	type ending struct {
+		m   start.Message
+		err error
+	}
+	end := make(chan ending, 1)
+	go func() {
+		var e ending
+		var files []*os.File
+		files, e.err = conn.Recv(&e.m)
+		stage.CloseFiles(files)
+		end <- e
+	}()
+	select {
+	case <-a.detached:
+		send.message(&start.Message{Kind: start.KindDetach})
+		return 0, nil
+	case e := <-end:
+		a.writes.Wait()
+		switch {
+		case e.err != nil:
+			a.restore()
+			return 0, l.e.shimDied(l.id)
+		case e.m.Kind == start.KindFailed && e.m.Fail != nil:
+			return 0, e.m.Fail.Error()
+		case e.m.Kind != start.KindExited || e.m.Exit == nil:
+			return 0, fmt.Errorf("unexpected message %q from the shim", e.m.Kind)
+		}
+		return e.m.Exit.Code, nil
+	}
+}
+
+// sender serialises the goroutines that speak to the shim.
+type sender struct {
+	mu   sync.Mutex
+	conn *stage.Conn
+}
+
+func (s *sender) message(m *start.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.conn.Send(m) // a dead shim shows in the reader
+}
+
+// relay copies between our streams and the pipes.
+func (a *attachment) relay(tty bool, send *sender) {
+	copyOut := func(from, to *os.File, name string) {
+		_, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EBADF) {
+			// Our reader left (`rc run … | head -1`): the payload gets its SIGPIPE.
+			send.message(&start.Message{Kind: start.KindCloseStream, Stream: name})
+			_, _ = io.Copy(io.Discard, from)
+		}
+	}
+	a.writes.Go(func() { copyOut(a.fromOut, a.Out, "stdout") })
+	if a.fromErr != nil {
+		a.writes.Go(func() { copyOut(a.fromErr, a.Err, "stderr") })
+	}
+	if a.toIn == nil {
+		return
+	}
+	go func() {
+		defer a.toIn.Close()
+		if !tty {
+			_, _ = io.Copy(struct{ io.Writer }{a.toIn}, struct{ io.Reader }{a.In})
+			return
+		}
+		if copyUntil(a.toIn, a.In, a.DetachKeys) {
+			close(a.detached)
+		}
+	}()
+}
+
+// copyUntil copies until the keys were typed in a row (true) or the input ends.
+// A partly typed sequence is held back and sent when it turns out to be none.
+func copyUntil(to io.Writer, from io.Reader, keys []byte) bool {
+	buf := make([]byte, 4096)
+	held := 0
+	for {
+		n, err := from.Read(buf)
+		out := make([]byte, 0, n+len(keys))
+		for _, c := range buf[:n] {
+			switch {
+			case len(keys) > 0 && c == keys[held]:
+				if held++; held == len(keys) {
+					_, _ = to.Write(out)
+					return true
+				}
+			default:
+				out = append(out, keys[:held]...)
+				held = 0
+				if len(keys) > 0 && c == keys[0] {
+					held = 1
+					continue
+				}
+				out = append(out, c)
+			}
+		}
+		if _, werr := to.Write(out); werr != nil || err != nil {
+			return false
+		}
+	}
+}
+
+// rawMode lets every key reach the container's terminal.
+func (a *attachment) rawMode(on bool) error {
+	if !on {
+		return nil
+	}
+	fd := int(a.In.Fd())
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return hint.New("read the terminal's mode", err, "")
+	}
+	raw := *old // cfmakeraw(3)
+	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	raw.Oflag &^= unix.OPOST
+	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETSW, &raw); err != nil {
+		return hint.New("set the terminal's mode", err, "")
+	}
+	a.saved = old
+	return nil
+}
+
+func (a *attachment) restore() {
+	if a.saved != nil {
+		_ = unix.IoctlSetTermios(int(a.In.Fd()), unix.TCSETSW, a.saved)
+		a.saved = nil
+	}
+}
+
+// forward passes signals to the payload, and the terminal's size. A hang-up is
+// not passed on: the container must not die because its caller's terminal did.
+func (a *attachment) forward(tty bool, send *sender) (stop func()) {
+	var sizes chan os.Signal
+	if tty {
+		sizes = make(chan os.Signal, 1)
+		signal.Notify(sizes, unix.SIGWINCH)
+		resize := func() {
+			if rows, cols := a.size(); rows > 0 {
+				send.message(&start.Message{Kind: start.KindResize, Rows: rows, Cols: cols})
+			}
+		}
+		resize()
+		go func() {
+			for range sizes {
+				resize()
+			}
+		}()
+	}
+	stopSignals := forwardSignals(func(sig unix.Signal) {
+		if sig == unix.SIGHUP {
+			a.restore()
+			os.Exit(128 + int(sig))
+		}
+		send.message(&start.Message{Kind: start.KindSignal, Signal: int(sig)})
+	})
+	return func() {
+		stopSignals()
+		if sizes != nil {
+			signal.Stop(sizes)
+		}
+	}
+}
+
+// forwardSignals calls pass for each signal that a user or a supervisor sends.
+// SIGPIPE and SIGURG are Go's own, SIGCHLD ours, SIGTSTP and its like the shell's.
+func forwardSignals(pass func(unix.Signal)) (stop func()) {
+	c := make(chan os.Signal, 64)
+	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT)
+	go func() {
+		for s := range c {
+			if sig, ok := s.(syscall.Signal); ok {
+				pass(sig)
+			}
+		}
+	}()
+	return func() { signal.Stop(c) }
+}

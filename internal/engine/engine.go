@@ -1,0 +1,306 @@
+// Package engine holds the verbs of rc, composed from the drivers, the records
+// and the conversation with the shim. The command line, and later every API,
+// calls only this.
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Engine works on one state root, as one user.
+type Engine struct {
+	Store    *record.Store
+	Driver   string // forced storage driver, "" to find one
+	Warn     func(string)
+	programs string // folder of rc-init, rc-net and rc-image
+
+	mu   sync.Mutex
+	home *home
+}
+
+// home is U0 as one command holds it: the connection keeps the keeper from
+// leaving.
+type home struct {
+	keeper  *slirp.Client
+	userns  *os.File
+	mapping userns.Mapping
+}
+
+// Open prepares the state root; see record.DefaultRoot.
+func Open(rootFlag string) (*Engine, error) {
+	root, err := record.DefaultRoot(rootFlag)
+	if err != nil {
+		return nil, err
+	}
+	store, err := record.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{
+		Store:  store,
+		Driver: os.Getenv("RC_STORAGE_DRIVER"),
+		Warn:   func(s string) { fmt.Fprintln(os.Stderr, "rc: "+s) },
+	}, nil
+}
+
+// program finds one of rc's other programs: beside the running binary (bin/), or
+// in ../libexec/rc of an installation.
+func (e *Engine) program(name string) (string, error) {
+	if e.programs == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return "", hint.New("find rc's own folder", err, "")
+		}
+		dir := filepath.Dir(exe)
+		for _, candidate := range []string{dir, filepath.Join(dir, "../libexec/rc")} {
+			if unix.Access(filepath.Join(candidate, "rc-init"), unix.X_OK) == nil {
+				e.programs = candidate
+				break
+			}
+		}
+	}
+	path := filepath.Join(e.programs, name)
+	if e.programs == "" || unix.Access(path, unix.X_OK) != nil {
+		return "", hint.Newf("find the program "+name, "install all four programs together: make install", "it is not beside rc nor in ../libexec/rc")
+	}
+	return path, nil
+}
+
+// enter returns U0, made if need be.
+func (e *Engine) enter() (*home, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.home != nil {
+		return e.home, nil
+	}
+	h, err := e.openHome()
+	if err != nil {
+		return nil, err
+	}
+	if h.mapping.SingleID {
+		if m, err := userns.Resolve(); err == nil && m.Why != nil {
+			e.Warn(m.Why.Error())
+		}
+	}
+	e.home = h
+	return h, nil
+}
+
+func (e *Engine) openHome() (*home, error) {
+	dir, err := e.Store.Runtime()
+	if err != nil {
+		return nil, err
+	}
+	for range 3 { // a keeper may be leaving just as we knock
+		client, err := slirp.Dial(dir)
+		if err != nil {
+			if client, err = e.startKeeper(dir); err != nil {
+				return nil, err
+			}
+		}
+		welcome, ns, err := client.Hello()
+		if err == nil {
+			return &home{client, ns, userns.Mapping{UID: welcome.UID, GID: welcome.GID, SingleID: welcome.SingleID}}, nil
+		}
+		client.Close()
+	}
+	return nil, hint.Newf("reach the keeper of the user's namespaces", "try again; `rc info` shows more", "it hung up three times")
+}
+
+// startKeeper makes U0, or goes back into it where containers outlived their
+// keeper: their shims still hold it.
+func (e *Engine) startKeeper(dir string) (*slirp.Client, error) {
+	path, err := e.program("rc-net")
+	if err != nil {
+		return nil, err
+	}
+	mapping, err := userns.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	u0 := e.survivingHome()
+	if u0 != nil {
+		defer u0.Close()
+	}
+	return slirp.StartKeeper(dir, path, mapping, u0)
+}
+
+// survivingHome asks the live shims for U0. Its descriptor, not a pid, comes
+// back: there is nothing to be recycled.
+func (e *Engine) survivingHome() *os.File {
+	ids, err := e.Store.ContainerIDs()
+	if err != nil {
+		return nil
+	}
+	for _, id := range ids {
+		if alive, _ := e.Store.Alive(id); !alive {
+			continue
+		}
+		if ns, err := e.borrow(id); err == nil {
+			u0 := ns.files["u0"]
+			delete(ns.files, "u0")
+			ns.Close()
+			return u0
+		}
+	}
+	return nil
+}
+
+// sandbox is another container's set of namespaces.
+type sandbox struct {
+	files          map[string]*os.File
+	uidMap, gidMap []userns.IDMap
+	hostname       string
+}
+
+// Close gives the descriptors back.
+func (s *sandbox) Close() {
+	for _, f := range s.files {
+		_ = f.Close()
+	}
+}
+
+// borrow gets the namespaces of a running container from its shim.
+func (e *Engine) borrow(id string) (*sandbox, error) {
+	path, err := e.Store.ControlPath(id)
+	if err != nil {
+		return nil, err
+	}
+	r, files, err := control.Ask(path, control.Request{Op: control.OpNamespaces}, askTimeout)
+	if err != nil {
+		return nil, err
+	}
+	s := &sandbox{map[string]*os.File{}, r.UIDMap, r.GIDMap, r.Hostname}
+	for i, name := range r.Files {
+		s.files[name] = files[i]
+	}
+	if s.files["u0"] == nil || s.files["user"] == nil {
+		s.Close()
+		return nil, errors.New("the container's shim sent no user namespace")
+	}
+	return s, nil
+}
+
+// inHome starts one of our programs in U0 and a private copy of our mount
+// namespace.
+func (h *home) inHome(p *userns.Program) *userns.Program {
+	p.Files = append([]*os.File{h.userns}, p.Files...)
+	p.Plan.Join = append(p.Plan.Join, userns.Join{FD: 5, Type: unix.CLONE_NEWUSER})
+	p.Plan.Unshare |= unix.CLONE_NEWNS
+	p.Plan.BecomeRoot = true
+	return p
+}
+
+// Image runs rc-image with the caller's own streams and returns its exit code.
+func (e *Engine) Image(args []string, stdout *os.File) (int, error) {
+	path, err := e.program("rc-image")
+	if err != nil {
+		return 0, err
+	}
+	h, err := e.enter()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := e.Store.Runtime()
+	if err != nil {
+		return 0, err
+	}
+	p := h.inHome(&userns.Program{
+		Path: path, Args: append([]string{"rc-image", "--root", e.Store.Root}, args...),
+		Env: append(os.Environ(), "RC_RUNTIME="+dir), Dir: workingDir(),
+		Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr,
+	})
+	proc, err := userns.Start(p)
+	if err != nil {
+		return 0, err
+	}
+	return e.follow(proc)
+}
+
+// follow passes signals on to a program in our foreground and waits for it.
+func (e *Engine) follow(proc *userns.Process) (int, error) {
+	stop := forwardSignals(func(sig unix.Signal) { _ = proc.Signal(sig) })
+	defer stop()
+	ws, err := proc.Wait()
+	_ = proc.Close()
+	if err != nil {
+		return 0, err
+	}
+	if ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return ws.ExitStatus(), nil
+}
+
+func workingDir() string {
+	if dir, err := os.Getwd(); err == nil {
+		return dir
+	}
+	return "/"
+}
+
+// Close lets the keeper go when it has nothing else to do.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.home != nil {
+		e.home.keeper.Close()
+		_ = e.home.userns.Close()
+		e.home = nil
+	}
+}
+
+// converse starts a role of rc-init in U0 and gives it its sealed configuration.
+func (e *Engine) converse(h *home, role string, config any, files map[string]*os.File, p *userns.Program) (*stage.Conn, *userns.Process, error) {
+	path, err := e.program("rc-init")
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs, err := stage.Pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	if err := sendConfig(ours, config, files); err != nil {
+		_ = ours.Close()
+		return nil, nil, err
+	}
+	p.Path, p.Conn = path, theirs.File()
+	p.Args = append([]string{role}, p.Args...)
+	proc, err := userns.Start(h.inHome(p))
+	if err != nil {
+		_ = ours.Close()
+		return nil, nil, err
+	}
+	return ours, proc, nil
+}
+
+func shortID(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}
+
+func quoteList(list []string) string {
+	q := make([]string, len(list))
+	for i, s := range list {
+		q[i] = strconv.Quote(s)
+	}
+	return strings.Join(q, ", ")
+}

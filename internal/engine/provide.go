@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/spec"
+)
+
+// obtain finds the image, and pulls it where --pull says so.
+func (e *Engine) obtain(ref string, o *spec.Options) (*record.Image, error) {
+	if o.Pull != "always" {
+		img, err := e.Store.Image(ref)
+		if err == nil && (o.Platform == "" || !errors.Is(spec.CheckPlatform(img, o.Platform), spec.ErrOtherPlatform)) {
+			return img, nil
+		}
+		if err != nil && !errors.Is(err, record.ErrNoImage) {
+			return nil, err
+		}
+		if o.Pull == "never" {
+			if err == nil {
+				return img, nil // the platform's own refusal follows
+			}
+			return nil, hint.New(fmt.Sprintf("find image %q", ref), record.ErrNoImage, "leave out --pull=never, or: rc pull "+ref)
+		}
+	}
+	args := []string{"pull"}
+	if o.Platform != "" {
+		args = append(args, "--platform", o.Platform)
+	}
+	// What it prints is for the user, not for the one who reads the container.
+	code, err := e.Image(append(args, "--", ref), os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	if code != 0 {
+		return nil, errReported
+	}
+	return e.Store.Image(ref)
+}
+
+// errReported is a refusal that another of our programs has already printed.
+var errReported = &hint.Error{Err: errors.New("the image could not be pulled"), Code: hint.ExitRefused}
+
+// Reported tells whether err has been printed already.
+func Reported(err error) bool { return errors.Is(err, errReported) }
+
+// filter opens the compiled seccomp filter of a profile, compiling it on first
+// use: 10 ms once, against 0.3 ms to load it (see docs/architecture.md).
+func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
+	key, err := spec.SeccompKey(p, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	path := e.Store.Path("cache", "seccomp", key+".bpf")
+	f, err := os.Open(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, hint.New("make the folder of compiled filters", rootCause(err), diskFix(err))
+	}
+	args := []string{"seccomp", "--out", path, "--caps", strings.Join(p.Caps, ",")}
+	if p.Path != "" {
+		args = append(args, "--profile", p.Path)
+	}
+	code, err := e.Image(args, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	if code != 0 {
+		return nil, errReported
+	}
+	return os.Open(path)
+}
+
+// makeVolumes makes the folders of named and anonymous volumes and puts them
+// into the spec.
+func (l *launch) makeVolumes() error {
+	for _, v := range l.plan.Volumes {
+		name := v.Name
+		if name == "" {
+			b := make([]byte, 32)
+			_, _ = rand.Read(b)
+			name = hex.EncodeToString(b)
+		}
+		data := l.e.Store.Path("volumes", name, "_data")
+		fresh, err := l.makeVolume(name, data, v.Anonymous)
+		if err != nil {
+			return err
+		}
+		l.plan.Spec.Mounts[v.MountIndex].Source = filepath.Join(data, filepath.Clean("/"+v.Subpath))
+		if fresh && !v.NoCopy && v.Subpath == "" {
+			l.cfg.Inside.CopyUp = append(l.cfg.Inside.CopyUp, v.MountIndex)
+		}
+		l.rec.Volumes = append(l.rec.Volumes, record.VolumeUse{Name: name, Destination: v.Destination, Anonymous: v.Anonymous})
+	}
+	return nil
+}
+
+func (l *launch) makeVolume(name, data string, anonymous bool) (fresh bool, err error) {
+	dir := filepath.Dir(data)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, hint.New("make volume "+name, rootCause(err), diskFix(err))
+	} else if err == nil && anonymous {
+		l.undo.Push(func() { _ = l.e.removeTrees([]string{dir}) })
+	}
+	if err := os.Mkdir(data, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, hint.New("make volume "+name, rootCause(err), diskFix(err))
+	}
+	_ = os.Chmod(data, 0o755)
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, nil // its owner is a subordinate id: it has been used
+	}
+	return len(entries) == 0, err
+}
+
+// joinSandbox borrows the namespaces that container:ID modes name. A joined
+// namespace is usable only from the user namespace that owns it, so the new
+// container becomes a part of that sandbox.
+func (l *launch) joinSandbox(in *spec.Input) error {
+	var first string
+	for _, name := range l.opts.Joins() {
+		op := "join container " + name
+		id, err := l.e.Store.FindContainer(name)
+		if err != nil {
+			return hint.New(op, errors.Unwrap(err), "see `rc ps`")
+		}
+		if first != "" && id != first {
+			return hint.Newf(op, "name one container in all flags that join",
+				"its user namespace is not that of %s, and a process has only one", shortID(first))
+		}
+		if first != "" {
+			continue
+		}
+		first = id
+		if l.joins, err = l.e.borrow(id); err != nil {
+			return hint.New(op, err, "start it first: only a running container can be joined")
+		}
+		l.undo.Push(l.joins.Close)
+		in.Sandbox = &spec.Sandbox{UIDMap: l.joins.uidMap, GIDMap: l.joins.gidMap, Hostname: l.joins.hostname}
+	}
+	return l.sameHome()
+}
+
+// takeJoins hands the shim the namespaces that the plan joins.
+func (l *launch) takeJoins() {
+	if l.joins == nil {
+		return
+	}
+	l.files["join-user"] = l.joins.files["user"]
+	for name, mode := range map[string]spec.NamespaceMode{"net": l.plan.Network, "ipc": l.plan.IPC, "uts": l.plan.UTS, "pid": l.plan.PID} {
+		if mode.Kind == spec.KindContainer {
+			l.files["join-"+name] = l.joins.files[name]
+		}
+	}
+}
+
+// sameHome enters the U0 of the container that is joined: a keeper that was
+// started anew can have made another one.
+func (l *launch) sameHome() error {
+	if l.joins == nil {
+		return nil
+	}
+	h := *l.home
+	h.userns = l.joins.files["u0"]
+	l.home = &h
+	return nil
+}
+
+var errNameTaken = errors.New("the name is in use")
+
+// claimName takes the asked name, or a random free one.
+func (e *Engine) claimName(name, id string) (string, error) {
+	if name == "" {
+		for range 20 {
+			candidate := randomName()
+			if err := e.Store.ClaimName(candidate, id); err == nil {
+				return candidate, nil
+			} else if !errors.Is(err, fs.ErrExist) {
+				return "", hint.New("name the container", rootCause(err), diskFix(err))
+			}
+		}
+		return id[:12], e.Store.ClaimName(id[:12], id)
+	}
+	if err := spec.CheckName(name); err != nil {
+		return "", err
+	}
+	for range 2 {
+		err := e.Store.ClaimName(name, id)
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", hint.New("name the container "+name, rootCause(err), diskFix(err))
+		}
+		if !e.dropStaleName(name) {
+			break
+		}
+	}
+	holder, _ := e.Store.NameHolder(name)
+	return "", hint.New(fmt.Sprintf("name the container %q", name), errNameTaken,
+		fmt.Sprintf("container %s has it: rc rm %s, or choose another --name", shortID(holder), name))
+}
+
+// dropStaleName frees a name whose holder died before it made anything.
+func (e *Engine) dropStaleName(name string) bool {
+	holder, err := e.Store.NameHolder(name)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_ = e.reconcile(holder)
+	if _, err := os.Lstat(e.Store.ContainerDir(holder)); err == nil {
+		return false
+	}
+	lock, err := e.Store.TakeLife(holder)
+	if err != nil {
+		return false // it is being made right now
+	}
+	defer e.Store.DropLife(holder, lock)
+	return e.Store.DropName(name, holder) == nil
+}
+
+// writeNetworkFiles makes what the container sees as /etc/hosts, hostname and
+// resolv.conf.
+func (l *launch) writeNetworkFiles() error {
+	dir := l.e.Store.ContainerDir(l.id)
+	texts, err := l.networkTexts()
+	if err != nil {
+		return err
+	}
+	for name, text := range texts {
+		if err := atomicfile.Write(filepath.Join(dir, name), []byte(text), 0o644, atomicfile.Fast); err != nil {
+			return hint.New("write the container's "+name, rootCause(err), diskFix(err))
+		}
+		_ = os.Chmod(filepath.Join(dir, name), 0o644) // whatever the caller's umask
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/slirp"
+)
+
+// ErrNoContainer is what errors.Is finds in a failed look-up.
+var ErrNoContainer = errors.New("no such container")
+
+// Container is what `rc run` decided; written once, before the shim starts.
+type Container struct {
+	Version     int
+	ID          string
+	Name        string
+	Image       string // image id; "" with --rootfs
+	ImageName   string // as the user typed it
+	Rootfs      string // --rootfs DIR
+	Created     time.Time
+	Command     []string
+	Labels      map[string]string `json:",omitempty"`
+	AutoRemove  bool              `json:",omitempty"`
+	TTY         bool              `json:",omitempty"`
+	Interactive bool              `json:",omitempty"`
+	Network     string            // kind, or container:ID
+	Ports       []slirp.Port      `json:",omitempty"`
+	Volumes     []VolumeUse       `json:",omitempty"`
+	StopSignal  int
+	StopAfter   time.Duration
+	MachineID   string
+}
+
+// VolumeUse says which volume a container mounts where.
+type VolumeUse struct {
+	Name        string
+	Destination string
+	Anonymous   bool `json:",omitempty"`
+}
+
+// Status is a closed choice.
+type Status string
+
+// A container's statuses. Lost is never stored: it is what a reader says of a
+// container whose shim died before it could write an end.
+const (
+	Created Status = "created"
+	Running Status = "running"
+	Exited  Status = "exited"
+	Lost    Status = "lost"
+)
+
+// State is the life of a container. Only its shim writes it.
+type State struct {
+	Status     Status
+	PID        int    `json:",omitempty"` // of init, in the host's pid namespace
+	PIDStart   uint64 `json:",omitempty"` // its start time, proc_pid_stat(5) field 22
+	ShimPID    int    `json:",omitempty"`
+	ShimStart  uint64 `json:",omitempty"`
+	BootID     string
+	Started    time.Time       `json:",omitzero"`
+	Finished   time.Time       `json:",omitzero"`
+	ExitCode   int             // 128+n for a signal n
+	OOMKilled  bool            `json:",omitempty"`
+	Error      string          `json:",omitempty"`
+	Cgroup     string          `json:",omitempty"`
+	Driver     string          `json:",omitempty"`
+	DriverNote string          `json:",omitempty"`
+	Net        *slirp.Attached `json:",omitempty"`
+}
+
+// ContainerDir is the folder of a container.
+func (s *Store) ContainerDir(id string) string { return s.Path("containers", id) }
+
+// SaveContainer writes the record of a container into its folder, which exists.
+func (s *Store) SaveContainer(c *Container) error {
+	return saveJSON(filepath.Join(s.ContainerDir(c.ID), "container.json"), c, atomicfile.Fast)
+}
+
+// SaveState replaces the state in a container's folder. Callers hold the life lock.
+func SaveState(dir string, st *State, d atomicfile.Durability) error {
+	return saveJSON(filepath.Join(dir, "state.json"), st, d)
+}
+
+func saveJSON(path string, v any, d atomicfile.Durability) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return atomicfile.Write(path, data, 0o600, d)
+}
+
+func loadJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// LoadContainer reads one record; errors.Is(err, fs.ErrNotExist) where a start
+// was interrupted before the record was written.
+func (s *Store) LoadContainer(id string) (*Container, error) {
+	var c Container
+	if err := loadJSON(filepath.Join(s.ContainerDir(id), "container.json"), &c); err != nil {
+		return nil, err
+	}
+	if c.ID != id {
+		return nil, fmt.Errorf("record in %s speaks of container %q", s.ContainerDir(id), c.ID)
+	}
+	return &c, nil
+}
+
+// LoadState reads the last state that the shim wrote; nil where it wrote none.
+func (s *Store) LoadState(id string) (*State, error) {
+	var st State
+	err := loadJSON(filepath.Join(s.ContainerDir(id), "state.json"), &st)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return &st, err
+}
+
+// ContainerIDs lists the folders of containers/, half-made ones included.
+func (s *Store) ContainerIDs() ([]string, error) {
+	entries, err := os.ReadDir(s.Path("containers"))
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if ValidID(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// ValidID tells whether s is a full container id: 64 lower-case hex digits.
+func ValidID(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// FindContainer resolves a name, a full id or an unambiguous prefix of an id.
+func (s *Store) FindContainer(ref string) (string, error) {
+	if ValidID(ref) {
+		if _, err := os.Lstat(s.ContainerDir(ref)); err == nil {
+			return ref, nil
+		}
+	}
+	if id, err := s.NameHolder(ref); err == nil {
+		return id, nil
+	}
+	var found []string
+	if ref != "" && strings.Trim(ref, "0123456789abcdef") == "" {
+		ids, err := s.ContainerIDs()
+		if err != nil {
+			return "", err
+		}
+		for _, id := range ids {
+			if strings.HasPrefix(id, ref) {
+				found = append(found, id)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", hint.New(fmt.Sprintf("find container %q", ref), ErrNoContainer, "see `rc ps -a`").WithCode(1)
+	}
+	sort.Strings(found)
+	return "", hint.Newf(fmt.Sprintf("find container %q", ref), "type more of the id", "it is the start of %d ids, %.12s and %.12s among them", len(found), found[0], found[1]).WithCode(1)
+}
+
+// NameHolder reads which container holds a name.
+func (s *Store) NameHolder(name string) (string, error) {
+	if name == "" || strings.ContainsAny(name, "/\x00") || name[0] == '.' {
+		return "", ErrNoContainer
+	}
+	b, err := os.ReadFile(s.Path("container-names", name))
+	if err != nil {
+		return "", err
+	}
+	id := strings.TrimSpace(string(b))
+	if !ValidID(id) {
+		return "", fmt.Errorf("name %q holds %q, which is no container id", name, id)
+	}
+	return id, nil
+}
+
+// ClaimName gives name to id, exclusively: errors.Is(err, fs.ErrExist) when
+// somebody holds it. The link makes the name and its text appear at once.
+func (s *Store) ClaimName(name, id string) error {
+	tmp := s.Path("container-names", "."+id)
+	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil { // a private temporary file, published by the link below
+		return err
+	}
+	defer os.Remove(tmp)
+	return os.Link(tmp, s.Path("container-names", name))
+}
+
+// DropName frees a name if id still holds it.
+func (s *Store) DropName(name, id string) error {
+	if holder, err := s.NameHolder(name); err != nil || holder != id {
+		return nil
+	}
+	err := os.Remove(s.Path("container-names", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Trash renames a container's folder out of sight and returns where it went;
+// deleting it is slow, may need U0, and may be interrupted at any point.
+func (s *Store) Trash(id string) (string, error) {
+	to := s.Path("trash", id)
+	err := os.Rename(s.ContainerDir(id), to)
+	if errors.Is(err, fs.ErrNotExist) {
+		return to, nil
+	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		to = fmt.Sprintf("%s.%d", to, time.Now().UnixNano())
+		err = os.Rename(s.ContainerDir(id), to)
+	}
+	return to, err
+}

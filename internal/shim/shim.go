@@ -1,0 +1,321 @@
+// Package shim is the one process that stays with a container: it mounts the
+// root file system, makes init, owns the payload's streams and terminal, keeps
+// the record, and reports the end. It stands in U0 and in a mount namespace
+// copied from the caller's, so paths mean what they meant to the caller.
+//
+// The order of messages is drawn in internal/stage/start. A killed shim leaves
+// no mount behind (the root file system exists only in the container's mount
+// namespace), and its life lock is free: the next reader of the record sees that.
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/fuse"
+	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/unwind"
+	"github.com/rc-containers/rc/internal/version"
+	"github.com/rc-containers/rc/userns"
+)
+
+// shim is one container's supervisor.
+type shim struct {
+	cfg   *start.Config
+	files map[string]*os.File
+	store *record.Store
+	rc    *stage.Conn // the caller; nil once it is gone or detached
+
+	rootfs  *fuse.Mounted
+	init    *userns.Process
+	conv    *stage.Conn // with init
+	group   *cgroup.Group
+	net     *network
+	streams streams
+	control *stage.Listener
+
+	mu      sync.Mutex // guards state, which the control socket's readers copy
+	state   record.State
+	reaped  bool // init was waited for: its pid may be somebody else's
+	started bool
+	undo    unwind.Stack
+	done    chan struct{} // closed when the end is recorded
+}
+
+// Main runs as rc-shim; conv is the conversation with rc. The result is the
+// process's exit code, which nobody but a test reads.
+func Main(conv *stage.Conn) int {
+	s := &shim{rc: conv, done: make(chan struct{})}
+	defer s.undo.Run()
+	err := s.receive()
+	if err == nil {
+		err = s.create()
+	}
+	if err == nil {
+		err = s.run()
+	}
+	if err != nil {
+		s.abandon(err)
+		return hint.ExitCode(err)
+	}
+	return 0
+}
+
+func (s *shim) receive() error {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.Umask(0o022)
+	var m start.Message
+	files, err := s.rc.Recv(&m)
+	if err != nil {
+		return fmt.Errorf("receive the configuration: %w", err)
+	}
+	if m.Kind != start.KindConfig || len(files) != len(m.Files) {
+		return fmt.Errorf("receive the configuration: unexpected message %q", m.Kind)
+	}
+	s.files = map[string]*os.File{}
+	for i, name := range m.Files {
+		s.files[name] = files[i]
+	}
+	s.cfg = new(start.Config)
+	if err := stage.Unseal(s.files["config"], s.cfg); err != nil {
+		return err
+	}
+	delete(s.files, "config")
+	if s.cfg.Version != version.Version {
+		return hint.Newf("start the container", "run `make install` again: rc and rc-init must come from one build",
+			"rc is version %s and its shim %s", s.cfg.Version, version.Version)
+	}
+	if s.cfg.Without != "" {
+		_ = os.Setenv("RC_TEST_WITHOUT", s.cfg.Without)
+	}
+	s.store = &record.Store{Root: s.cfg.Root}
+	s.store.UseRuntime(s.cfg.Runtime)
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	if s.cfg.Clone&unix.CLONE_NEWPID == 0 {
+		// The payload is not PID 1 of its own: what it leaves behind comes to us.
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+	return nil
+}
+
+// create builds the container up to the point where only Start is missing.
+func (s *shim) create() error {
+	me, _ := linux.IdentityOf(os.Getpid())
+	s.state = record.State{Status: record.Created, ShimPID: me.PID, ShimStart: me.StartTime, BootID: me.BootID, Cgroup: s.cfg.Cgroup}
+	if s.cfg.Cgroup != "" {
+		s.group = cgroup.Open(s.cfg.Cgroup)
+		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
+	}
+	if err := s.mountRoot(); err != nil {
+		return err
+	}
+	if err := s.cloneInit(); err != nil {
+		return err
+	}
+	attached := s.attachNetwork()
+	if err := s.listen(); err != nil {
+		return err
+	}
+	if err := s.awaitReady(); err != nil {
+		return err
+	}
+	if err := <-attached; err != nil {
+		return err
+	}
+	if err := s.save(atomicfile.Fast); err != nil {
+		return err
+	}
+	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: s.snapshot().Net})
+}
+
+func (s *shim) mountRoot() error {
+	var err error
+	if s.cfg.RootfsDir != "" {
+		s.rootfs, err = fuse.Open(s.cfg.RootfsDir)
+	} else {
+		s.rootfs, err = fuse.Mount(s.cfg.Driver, s.cfg.Rootfs)
+	}
+	if err != nil {
+		return err
+	}
+	s.state.Driver, s.state.DriverNote = string(s.rootfs.Driver), s.rootfs.Why
+	s.undo.Push(func() { _ = s.rootfs.Close() })
+	return nil
+}
+
+// awaitReady waits for init's report.
+func (s *shim) awaitReady() error {
+	var m start.Message
+	files, err := s.conv.Recv(&m)
+	switch {
+	case errors.Is(err, io.EOF):
+		return s.initDied("while it was built")
+	case err != nil:
+		return fmt.Errorf("wait for the container's init: %w", err)
+	case m.Kind == start.KindFailed && m.Fail != nil:
+		return m.Fail.Error()
+	case m.Kind != start.KindReady:
+		return fmt.Errorf("unexpected message %q from the container's init", m.Kind)
+	}
+	if len(files) == 1 && s.cfg.Spec.Process.Terminal {
+		s.streams.terminal(files[0])
+		return nil
+	}
+	stage.CloseFiles(files)
+	return nil
+}
+
+func (s *shim) initDied(when string) error {
+	ws, err := s.init.Wait()
+	if err != nil {
+		return fmt.Errorf("the container's init died %s: %w", when, err)
+	}
+	s.reaped = true
+	if oom, _ := s.oomKilled(); oom {
+		return hint.Newf("start the container", "raise --memory", "the kernel killed its init for want of memory %s", when)
+	}
+	return hint.Newf("start the container", "", "its init died %s (wait status %#x)", when, int(ws))
+}
+
+// run waits for Start, lets init execute the payload, and stays until its end.
+func (s *shim) run() error {
+	if err := s.awaitStart(); err != nil {
+		return err
+	}
+	if err := s.connect(); err != nil {
+		return err
+	}
+	if err := s.conv.Send(&start.Message{Kind: start.KindExec}); err != nil {
+		return s.initDied("before it ran the command")
+	}
+	var m start.Message
+	files, err := s.conv.Recv(&m)
+	stage.CloseFiles(files)
+	switch {
+	case err == nil && m.Kind == start.KindFailed && m.Fail != nil:
+		return m.Fail.Error()
+	case err == nil:
+		return fmt.Errorf("unexpected message %q from the container's init", m.Kind)
+	case !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET):
+		return fmt.Errorf("run the command: %w", err)
+	}
+	_ = s.conv.Close()
+	s.started = true
+	s.update(func(st *record.State) { st.Status, st.Started = record.Running, time.Now() })
+	if err := s.save(atomicfile.Fast); err != nil {
+		return err
+	}
+	_ = s.tell(&start.Message{Kind: start.KindStarted})
+	go s.serveCaller()
+	go s.watchRootfs()
+	return s.awaitEnd()
+}
+
+// connect starts the copying of the streams. A container that is kept, or that
+// nobody is attached to, has a log.
+func (s *shim) connect() error {
+	if s.cfg.Detach || !s.cfg.AutoRemove {
+		var err error
+		if s.streams.log, err = openLog(filepath.Join(s.cfg.Dir, "log")); err != nil {
+			return err
+		}
+	}
+	s.streams.pump(s.files["stdin"], s.files["stdout"], s.files["stderr"])
+	return nil
+}
+
+// awaitStart takes the caller's order; a caller that is gone calls it off.
+func (s *shim) awaitStart() error {
+	for {
+		var m start.Message
+		files, err := s.rc.Recv(&m)
+		stage.CloseFiles(files)
+		switch {
+		case err != nil:
+			return fmt.Errorf("the caller went away before the start: %w", err)
+		case m.Kind == start.KindStart:
+			return nil
+		case m.Kind == start.KindResize:
+			s.streams.resize(m.Rows, m.Cols)
+		}
+	}
+}
+
+func (s *shim) save(d atomicfile.Durability) error {
+	st := s.snapshot()
+	if err := record.SaveState(s.cfg.Dir, &st, d); err != nil {
+		return hint.New("save the container's state", err, "free some disk space")
+	}
+	return nil
+}
+
+func (s *shim) update(change func(*record.State)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.state)
+}
+
+func (s *shim) snapshot() record.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+func (s *shim) tell(m *start.Message) error {
+	if s.rc == nil {
+		return nil
+	}
+	return s.rc.Send(m)
+}
+
+// abandon reports a failed start and takes everything down. A container that is
+// kept shows the refusal in its state.
+func (s *shim) abandon(err error) {
+	s.killAll()
+	s.undo.Run()
+	if s.cfg != nil && s.started {
+		s.update(func(st *record.State) {
+			st.Status, st.Finished, st.ExitCode, st.Error = record.Exited, time.Now(), hint.ExitRefused, err.Error()
+		})
+		_ = s.save(atomicfile.Fast)
+	}
+	_ = s.tell(&start.Message{Kind: start.KindFailed, Fail: start.Fail(err)})
+	if s.cfg != nil {
+		s.closeControl()
+	}
+}
+
+// attachNetwork asks the keeper for the container's network while init mounts.
+func (s *shim) attachNetwork() <-chan error {
+	result := make(chan error, 1)
+	if s.cfg.Network != "slirp4netns" {
+		result <- nil
+		return result
+	}
+	s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach}
+	s.net.attach.PID = s.init.PID
+	go func() {
+		attached, err := s.net.up()
+		if err == nil {
+			s.update(func(st *record.State) { st.Net = attached })
+			s.undo.Push(s.net.down)
+		}
+		result <- err
+	}()
+	return result
+}

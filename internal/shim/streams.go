@@ -1,0 +1,285 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+)
+
+// streams carry the payload's standard streams. The payload never holds a
+// descriptor of the caller's: it has pipes, or a terminal, that end here. (A
+// file given as stdin could be opened for writing through /proc/self/fd/0.)
+//
+//	payload ── pipe or terminal ── shim ── pipe ── rc ── the caller's stdin, stdout, stderr
+//	                                  └──── log
+//
+// A caller that dies breaks its pipes: the shim goes on reading, so the payload
+// is neither blocked nor killed. A caller whose own stdout was closed says so
+// (CloseStream): then the payload gets its SIGPIPE, as in any pipeline.
+type streams struct {
+	in, out, err *os.File // our ends of the payload's pipes
+	tty          *os.File // the terminal's master instead
+	rows, cols   uint16   // asked for before the terminal was there
+
+	callerIn  *os.File
+	outSink   atomic.Pointer[os.File]
+	errSink   atomic.Pointer[os.File]
+	log       *logFile
+	pumps     sync.WaitGroup
+	detached  atomic.Bool
+	closeOnce sync.Once
+}
+
+// open makes the payload's ends. With a terminal it starts on nothing: init
+// connects the terminal itself.
+func (s *streams) open(terminal, stdin bool) (payload [3]*os.File, err error) {
+	if terminal {
+		return payload, nil
+	}
+	if stdin {
+		if payload[0], s.in, err = pipe(false); err != nil {
+			return payload, err
+		}
+	}
+	if s.out, payload[1], err = pipe(true); err != nil {
+		return payload, err
+	}
+	s.err, payload[2], err = pipe(true)
+	return payload, err
+}
+
+// pipe returns both ends; ours is non-blocking, for Go's poller, and the
+// payload's is not, because programs do not expect EAGAIN.
+func pipe(weRead bool) (r, w *os.File, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, hint.New("make a pipe", err, "raise the number of open files: ulimit -n")
+	}
+	ours := p[1]
+	if weRead {
+		ours = p[0]
+	}
+	_ = unix.SetNonblock(ours, true)
+	return os.NewFile(uintptr(p[0]), "pipe"), os.NewFile(uintptr(p[1]), "pipe"), nil
+}
+
+// pollable gives f to Go's poller: a waiting read then holds no thread.
+func pollable(f *os.File) *os.File {
+	if f == nil {
+		return nil
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return f
+	}
+	_ = f.Close()
+	_ = unix.SetNonblock(fd, true)
+	return os.NewFile(uintptr(fd), "stream")
+}
+
+func (s *streams) terminal(master *os.File) {
+	s.tty = pollable(master)
+	if s.rows > 0 {
+		s.resize(s.rows, s.cols)
+	}
+}
+
+func (s *streams) resize(rows, cols uint16) {
+	s.rows, s.cols = rows, cols
+	if s.tty == nil || rows == 0 {
+		return
+	}
+	if raw, err := s.tty.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+		})
+	}
+}
+
+// pump starts the copying between the payload and the caller's ends.
+func (s *streams) pump(in, out, errw *os.File) {
+	s.callerIn = pollable(in)
+	s.outSink.Store(pollable(out))
+	s.errSink.Store(pollable(errw))
+	if s.tty != nil {
+		s.pumps.Go(func() { s.drain(s.tty, &s.outSink, "stdout") })
+	} else {
+		s.pumps.Go(func() { s.drain(s.out, &s.outSink, "stdout") })
+		s.pumps.Go(func() { s.drain(s.err, &s.errSink, "stderr") })
+	}
+	if s.callerIn != nil {
+		go s.feed()
+	}
+}
+
+// drain copies what the payload writes until it closes its end.
+func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name string) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if to := sink.Load(); to != nil {
+				if _, werr := to.Write(buf[:n]); werr != nil {
+					sink.Store(nil)
+					_ = to.Close()
+				}
+			}
+			s.log.write(name, buf[:n])
+		}
+		if err != nil { // EIO: the last holder of the terminal is gone (tty_ioctl(4))
+			break
+		}
+	}
+	if to := sink.Swap(nil); to != nil {
+		_ = to.Close() // the caller reads the end of the stream
+	}
+}
+
+// feed copies the caller's input. Its end closes the payload's stdin, unless the
+// caller detached: then the input stays open for a later attach.
+func (s *streams) feed() {
+	to := s.in
+	if s.tty != nil {
+		to = s.tty
+	}
+	if to == nil {
+		return
+	}
+	_, _ = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{s.callerIn})
+	_ = s.callerIn.Close()
+	if s.tty == nil && !s.detached.Load() {
+		_ = s.in.Close()
+	}
+}
+
+// closeStream breaks the payload's pipe, because nobody will ever read it.
+func (s *streams) closeStream(name string) {
+	f, sink := s.out, &s.outSink
+	if name == "stderr" {
+		f, sink = s.err, &s.errSink
+	}
+	if to := sink.Swap(nil); to != nil {
+		_ = to.Close()
+	}
+	if f != nil && s.log == nil {
+		_ = f.Close()
+	}
+}
+
+// detach lets the caller go; the payload keeps running.
+func (s *streams) detach() {
+	s.detached.Store(true)
+	for _, sink := range []*atomic.Pointer[os.File]{&s.outSink, &s.errSink} {
+		if to := sink.Swap(nil); to != nil {
+			_ = to.Close()
+		}
+	}
+	if s.callerIn != nil {
+		_ = s.callerIn.Close()
+	}
+}
+
+// finish waits until everything that the payload wrote is delivered. A process
+// outside the container's pid namespace may hold a pipe open for ever (--pid=host),
+// hence the bound.
+func (s *streams) finish(bound time.Duration) {
+	drained := make(chan struct{})
+	go func() { s.pumps.Wait(); close(drained) }()
+	select {
+	case <-drained:
+	case <-time.After(bound):
+	}
+	s.closeOnce.Do(func() {
+		for _, f := range []*os.File{s.in, s.out, s.err, s.tty} {
+			if f != nil {
+				_ = f.Close()
+			}
+		}
+		s.log.close()
+	})
+}
+
+// logFile is the container's output in Docker's json-file format: one object a
+// line, {"log":…,"stream":…,"time":…}. A nil logFile drops everything.
+type logFile struct {
+	mu   sync.Mutex
+	f    *os.File
+	part map[string][]byte // unfinished lines by stream
+}
+
+// maxLine bounds one log entry, in bytes: Docker splits at 16 KiB too.
+const maxLine = 16 << 10
+
+func openLog(path string) (*logFile, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, hint.New("open the container's log", err, "free some disk space")
+	}
+	return &logFile{f: f, part: map[string][]byte{}}, nil
+}
+
+func (l *logFile) write(stream string, data []byte) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := append(l.part[stream], data...)
+	for {
+		end := indexByte(rest, '\n') + 1
+		if end == 0 && len(rest) < maxLine {
+			break
+		}
+		if end == 0 || end > maxLine {
+			end = maxLine
+		}
+		l.entry(stream, rest[:end])
+		rest = rest[end:]
+	}
+	l.part[stream] = append([]byte(nil), rest...)
+}
+
+func (l *logFile) entry(stream string, line []byte) {
+	data, err := json.Marshal(struct {
+		Log    string    `json:"log"`
+		Stream string    `json:"stream"`
+		Time   time.Time `json:"time"`
+	}{string(line), stream, time.Now().UTC()})
+	if err == nil {
+		_, _ = l.f.Write(append(data, '\n')) // a full disk loses log lines, never the container
+	}
+}
+
+func (l *logFile) close() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for stream, rest := range l.part {
+		if len(rest) > 0 {
+			l.entry(stream, rest)
+		}
+	}
+	l.part = map[string][]byte{}
+	_ = l.f.Close()
+}
+
+func indexByte(b []byte, c byte) int {
+	for i := range b {
+		if b[i] == c {
+			return i
+		}
+	}
+	return -1
+}
+
+var errNoInit = errors.New("the container has no process")

@@ -1,0 +1,79 @@
+// Package control is what later commands say to the shim of a running container
+// on its socket: one request and one reply a connection, except Wait. The
+// protocol only grows: an older shim answers a newer rc's known requests, and
+// refuses the others by name.
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Op names a request.
+type Op string
+
+// The requests.
+const (
+	OpState      Op = "state"      // Reply.State
+	OpSignal     Op = "signal"     // send Request.Signal to the payload
+	OpStop       Op = "stop"       // stop signal, then SIGKILL after Request.Timeout; replies at the end
+	OpNamespaces Op = "namespaces" // descriptors named in Reply.Files, maps in Reply
+	OpWait       Op = "wait"       // replies at the end
+)
+
+// Request is one command.
+type Request struct {
+	Op      Op
+	Signal  int           `json:",omitempty"`
+	Timeout time.Duration `json:",omitempty"` // negative: the container's own
+}
+
+// Reply answers it.
+type Reply struct {
+	State    *record.State  `json:",omitempty"`
+	Files    []string       `json:",omitempty"` // u0, user, net, ipc, uts, pid
+	UIDMap   []userns.IDMap `json:",omitempty"`
+	GIDMap   []userns.IDMap `json:",omitempty"`
+	Hostname string         `json:",omitempty"`
+	Fail     *start.Failure `json:",omitempty"`
+}
+
+// ErrGone says that no shim answers on the socket.
+var ErrGone = errors.New("the container's shim does not answer")
+
+// Ask sends one request to the shim at path and waits at most bound (0: without
+// end) for the reply. errors.Is(err, ErrGone) when nobody lives there.
+func Ask(path string, q Request, bound time.Duration) (*Reply, []*os.File, error) {
+	conn, err := stage.Dial(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+	}
+	defer conn.Close()
+	if bound > 0 {
+		_ = conn.SetDeadline(time.Now().Add(bound))
+	}
+	if err := conn.Send(&q); err != nil {
+		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+	}
+	var r Reply
+	files, err := conn.Recv(&r)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+	}
+	if r.Fail != nil {
+		stage.CloseFiles(files)
+		return nil, nil, r.Fail.Error()
+	}
+	if len(files) != len(r.Files) {
+		stage.CloseFiles(files)
+		return nil, nil, errors.New("the shim's reply is broken")
+	}
+	return &r, files, nil
+}

@@ -1,0 +1,242 @@
+// Package start is the conversation of a start: who says what, in which order.
+//
+//	rc                          shim (in U0)                          init (the container's PID 1)
+//	Config (+descriptors)  ───►
+//	                            mounts the root file system, detached
+//	                            clones init into the container's cgroup
+//	                            Init (+descriptors)              ───► mounts, pivot_root, user, command
+//	                            keeper: Attach                        …
+//	                                                             ◄─── Ready (+terminal)
+//	                       ◄─── Created        (state saved before)
+//	Start                  ───► Exec                             ───► caps, seccomp, execve
+//	                                                             ◄─── end of file: it succeeded, or init died
+//	                       ◄─── Started        (state saved before)
+//	                       ◄─── Exited         (all output was written before)
+//	Failed from any side at any time ends it; after Started, rc may send
+//	Signal, Resize, CloseStream and Detach.
+//	rc gone between Created and Start: the shim tears down.
+//
+// One more rule: the socket to init is close-on-exec, so a successful execve
+// closes it, and no answer from the payload is ever read.
+package start
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/rc-containers/rc/fuse"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Kind names a message.
+type Kind string
+
+// The kinds of message, in the order of a start.
+const (
+	KindConfig      Kind = "config"
+	KindInit        Kind = "init"
+	KindReady       Kind = "ready"
+	KindCreated     Kind = "created"
+	KindStart       Kind = "start"
+	KindExec        Kind = "exec"
+	KindStarted     Kind = "started"
+	KindExited      Kind = "exited"
+	KindFailed      Kind = "failed"
+	KindSignal      Kind = "signal"
+	KindResize      Kind = "resize"
+	KindCloseStream Kind = "close-stream"
+	KindDetach      Kind = "detach"
+)
+
+// Message is one packet. Files names the descriptors beside it, in order.
+type Message struct {
+	Kind   Kind
+	Files  []string `json:",omitempty"`
+	Exit   *Exit    `json:",omitempty"`
+	Fail   *Failure `json:",omitempty"`
+	Signal int      `json:",omitempty"`
+	Rows   uint16   `json:",omitempty"`
+	Cols   uint16   `json:",omitempty"`
+	Stream string   `json:",omitempty"` // stdout or stderr
+	PID    int      `json:",omitempty"`
+	Net    *slirp.Attached
+}
+
+// Exit says how the payload ended.
+type Exit struct {
+	Code      int // 0–255; 128+n for signal n
+	OOMKilled bool
+}
+
+// Failure is a refusal that crosses a socket: errors.Is on an errno and the
+// exit code hold on the other side.
+type Failure struct {
+	Op    string
+	Text  string
+	Errno int
+	Fix   string
+	Code  int
+}
+
+// remoteError keeps the text of a refusal and the errno below it.
+type remoteError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
+
+// Fail packs an error.
+func Fail(err error) *Failure {
+	f := &Failure{Text: err.Error(), Code: hint.ExitCode(err)}
+	var h *hint.Error
+	if errors.As(err, &h) && errors.Is(err, h.Err) {
+		f.Op, f.Text, f.Fix = h.Op, h.Err.Error(), h.Fix
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		f.Errno = int(errno)
+	}
+	return f
+}
+
+// Error unpacks a refusal.
+func (f *Failure) Error() error {
+	return &hint.Error{Op: f.Op, Err: &remoteError{f.Text, syscall.Errno(f.Errno)}, Fix: f.Fix, Code: f.Code}
+}
+
+// Config is what `rc` gives the shim, in a sealed memory file. Descriptors
+// travel beside it under the names in Message.Files:
+//
+//	config            this, sealed
+//	life              the container's life lock, held
+//	u0                U0's user namespace
+//	cgroup            folder to clone init into, if any
+//	seccomp           compiled filter, if any
+//	join-user, join-net, join-ipc, join-uts, join-pid   namespaces to join
+//	stdin, stdout, stderr   the caller's ends of the streams, if attached
+type Config struct {
+	Version    string // of rc; the shim refuses another's
+	ID         string
+	Name       string
+	Dir        string // the container's folder
+	Root       string // the state root
+	Runtime    string // the runtime folder
+	Spec       *specs.Spec
+	Rootfs     fuse.Rootfs
+	Driver     fuse.Driver
+	RootfsDir  string // --rootfs: this folder itself is the root
+	Clone      int    // CLONE_NEW* of the sandbox and the container
+	UIDMap     []userns.IDMap
+	GIDMap     []userns.IDMap
+	Network    string // kind of spec.NamespaceMode
+	Attach     slirp.Attach
+	Cgroup     string // path of the container's group, "" for none
+	StopSignal int
+	StopAfter  time.Duration
+	AutoRemove bool
+	Image      string   // id whose reference is dropped by AutoRemove
+	Anonymous  []string // volumes that go with an AutoRemove
+	Detach     bool     // nobody is attached: the streams go to the log alone
+	Inside     Inside
+	Without    string // RC_TEST_WITHOUT
+	Rows, Cols uint16 // of the caller's terminal
+}
+
+// Inside is what init needs and the runtime-spec has no words for.
+type Inside struct {
+	Username   string   // to resolve in the rootfs; "" when Spec.Process.User is numeric
+	Groups     []string // --group-add
+	Init       bool     // stay as PID 1 and reap
+	Stdin      bool     // the payload's stdin is a pipe, else /dev/null
+	HomeSet    bool     // HOME was given by the image or the user
+	OwnNet     bool     // bring lo up
+	OwnUTS     bool
+	HostNet    bool  // Landlock's scope for abstract sockets
+	CopyUp     []int // indexes of Spec.Mounts that are fresh volumes
+	Keyring    uint32
+	Seccomp    bool
+	Privileged bool
+	Rows, Cols uint16
+	Without    string
+}
+
+// InitConfig goes to init in a sealed memory file. Beside it: "rootfs" (a
+// detached mount), "mount-N" for each Spec.Mounts[N] of type bind, "dev-NAME"
+// for the device nodes, "seccomp".
+type InitConfig struct {
+	Spec   *specs.Spec
+	Inside Inside
+	Dir    string // an existing folder in init's mount namespace to mount the rootfs on
+}
+
+// Side is one of the three programs.
+type Side int
+
+// The sides of the conversation.
+const (
+	RC Side = iota
+	Shim
+	Init
+)
+
+// Order checks that messages come in the drawn order. The zero value is the
+// beginning. Each process keeps one per socket and closes a conversation that
+// breaks the order.
+type Order struct{ last Kind }
+
+// Next accepts the message that from sends, or says why it cannot come now.
+func (o *Order) Next(from Side, k Kind) error {
+	if k == KindFailed {
+		o.last = KindFailed
+		return nil
+	}
+	if want, ok := follows[k]; !ok || want.from != from || !contains(want.after, o.last) {
+		return fmt.Errorf("message %q cannot come after %q here", k, o.last)
+	}
+	if k != KindSignal && k != KindResize && k != KindCloseStream && k != KindDetach {
+		o.last = k
+	}
+	return nil
+}
+
+type rule struct {
+	from  Side
+	after []Kind
+}
+
+var follows = map[Kind]rule{
+	KindConfig:      {RC, []Kind{""}},
+	KindCreated:     {Shim, []Kind{KindConfig}},
+	KindStart:       {RC, []Kind{KindCreated}},
+	KindStarted:     {Shim, []Kind{KindStart}},
+	KindExited:      {Shim, []Kind{KindStarted}},
+	KindInit:        {Shim, []Kind{""}},
+	KindReady:       {Init, []Kind{KindInit}},
+	KindExec:        {Shim, []Kind{KindReady}},
+	KindSignal:      {RC, []Kind{KindCreated, KindStart, KindStarted}},
+	KindResize:      {RC, []Kind{KindConfig, KindCreated, KindStart, KindStarted}},
+	KindCloseStream: {RC, []Kind{KindStart, KindStarted}},
+	KindDetach:      {RC, []Kind{KindStart, KindStarted}},
+}
+
+func contains(list []Kind, k Kind) bool {
+	for _, x := range list {
+		if x == k {
+			return true
+		}
+	}
+	return false
+}
