@@ -74,6 +74,7 @@ func runScripts(t *testing.T, set string) {
 		RequireUniqueNames: true,
 		Cmds:               commands,
 		Setup:              setup,
+		Condition:          condition,
 	})
 }
 
@@ -91,12 +92,24 @@ func (s serial) Run(name string, f func(testscript.T)) {
 	})
 }
 
+// condition knows [rc-overlay] and [rc-fuse]: the driver can be tried here.
+func condition(name string) (bool, error) {
+	switch name {
+	case "rc-overlay":
+		return hostHas("overlay") == "", nil
+	case "rc-fuse":
+		return hostHas("fuse") == "", nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
 // scriptState is what commands of one script remember.
 type scriptState struct {
 	t      testscript.T
 	number int
 	before residue
 	saved  []string // of `snapshot`
+	stderr string   // of the last command
 }
 
 type stateKey struct{}
@@ -134,6 +147,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("ROOT", filepath.Join(home, ".local/share/rc"))
 	env.Setenv("UID", strconv.Itoa(os.Getuid()))
 	env.Setenv("GID", strconv.Itoa(os.Getgid()))
+	env.Setenv("SMALL", os.Getenv("RC_FS_SMALL"))
+	env.Setenv("NOXATTR", os.Getenv("RC_FS_NOXATTR"))
 	// A whole run can be made with another root file system driver, or with
 	// every fallback for older kernels forced.
 	for _, name := range []string{"RC_STORAGE_DRIVER", "RC_TEST_WITHOUT"} {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"os"
 	"os/exec"
-	"os/user"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,19 +12,25 @@ import (
 // returns "" or why the host does not have it. A name that is not here is a
 // mistake in the script.
 var needs = map[string]func() string{
-	"userns":    func() string { return tryUnshare("--map-root-user") },
-	"subids":    func() string { return tryUnshare("--map-root-user", "--map-auto") },
-	"slirp":     func() string { return program("slirp4netns", "/dev/net/tun") },
-	"fuse":      func() string { return program("fuse-overlayfs", "/dev/fuse") },
-	"tmux":      func() string { return program("tmux", "") },
-	"python":    func() string { return program("python3", "") },
-	"cgroup2":   delegatedCgroup,
-	"overlay":   userOverlay,
-	"root":      func() string { return unless(os.Getuid() == 0, "the caller is not root") },
-	"user":      func() string { return unless(os.Getuid() != 0, "the caller is root") },
-	"ptmx":      func() string { return accessible("/dev/ptmx") },
-	"keyctl":    func() string { return program("keyctl", "") },
-	"namedUser": func() string { _, err := user.Current(); return unless(err == nil, "the caller has no passwd entry") },
+	"userns":  func() string { return tryUnshare("--map-root-user") },
+	"subids":  func() string { return tryUnshare("--map-root-user", "--map-auto") },
+	"slirp":   func() string { return program("slirp4netns", "/dev/net/tun") },
+	"fuse":    func() string { return program("fuse-overlayfs", "/dev/fuse") },
+	"tmux":    func() string { return program("tmux", "") },
+	"cgroup2": delegatedCgroup,
+	"overlay": userOverlay,
+	"nocgroup2": func() string {
+		return unless(delegatedCgroup() != "", "a cgroup is delegated to the caller")
+	},
+	"smalldisk": func() string {
+		return unless(os.Getenv("RC_FS_SMALL") != "", "root mounts a small file system for it: sudo make test")
+	},
+	"noxattr": func() string {
+		return unless(os.Getenv("RC_FS_NOXATTR") != "", "root mounts a ramfs for it: sudo make test")
+	},
+	"root": func() string { return unless(os.Getuid() == 0, "the caller is not root") },
+	"user": func() string { return unless(os.Getuid() != 0, "the caller is root") },
+	"ptmx": func() string { return accessible("/dev/ptmx") },
 }
 
 var probed = map[string]string{}
