@@ -45,6 +45,10 @@ func (p *place) whyNone() error {
 		return hint.New(finding, fmt.Errorf("%s: %w", p.mount.dir, unix.EROFS),
 			"start this container with a writable cgroup (podman: --security-opt unmask=/sys/fs/cgroup; docker: --privileged --cgroupns=private)")
 	}
+	if slices.Contains(p.v1, "memory") {
+		// To delegate the empty version 2 tree of a hybrid host would limit nothing.
+		return hint.New(finding, fmt.Errorf("version 1 holds the controllers (a hybrid host), and %w", said), unified)
+	}
 	unit := filepath.Base(p.dir)
 	switch {
 	case !p.systemd():

@@ -121,7 +121,9 @@ func TestMissingController(t *testing.T) {
 		{"container", func() *fake {
 			f := newFake(t, "/mine", "pids")
 			f.group("/mine", selfPID)
+			must(t, os.Chmod(f.top, 0o755))
 			f.put(f.top, typeFile, "domain\n")
+			f.foreign("/")
 			return f
 		}, []string{"not delegated to this container"}},
 		{"kernel", func() *fake {

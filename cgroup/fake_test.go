@@ -83,7 +83,12 @@ func (f *fake) group(path string, pids ...int) string {
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		parent := dir
 		dir = filepath.Join(dir, name)
-		if os.Mkdir(dir, 0o755) == nil {
+		st, err := os.Stat(parent)
+		must(f.t, err)
+		must(f.t, os.Chmod(parent, 0o755)) // a foreign folder, when this test is no root
+		err = os.Mkdir(dir, 0o755)
+		must(f.t, os.Chmod(parent, st.Mode()))
+		if err == nil {
 			if text, _ := os.ReadFile(parent + "/" + controlFile); len(text) == 0 {
 				have, _ := os.ReadFile(parent + "/" + controllersFile)
 				f.put(parent, controlFile, string(have))

@@ -103,6 +103,7 @@ func TestWhyNoneIsFound(t *testing.T) {
 		{"unit without Delegate", "/system.slice/job.service", nil,
 			[]string{"/etc/systemd/system/job.service.d", `printf '[Service]\nDelegate=yes\n'`, "daemon-reload", "systemctl restart job.service"}, unix.EACCES},
 		{"no systemd", "/", nil, []string{"mkdir -p rc-user-", "chown", "echo $$ >", "cgroup.subtree_control"}, unix.EACCES},
+		{"hybrid", "/box", func(f *fake) { f.self("4:memory:/\n0::/box\n") }, []string{"hybrid", "belongs to", "systemd.unified_cgroup_hierarchy=1"}, unix.EACCES},
 		{"read-only", "/box", func(f *fake) { f.mountinfo("/", f.top, "ro") }, []string{"unmask=/sys/fs/cgroup"}, unix.EROFS},
 	}
 	for _, c := range cases {
