@@ -25,8 +25,11 @@ func CheckHost() error {
 		return hint.New("find the program "+Program, err,
 			"install the package slirp4netns (`sudo apt-get install slirp4netns`, or dnf, zypper, apk, pacman)"+withoutSlirp)
 	}
-	return checkTun("/dev/net/tun")
+	return CheckTun()
 }
+
+// CheckTun is the part of CheckHost about /dev/net/tun.
+func CheckTun() error { return checkTun("/dev/net/tun") }
 
 // checkTun opens the device as slirp4netns will. Only the open tells: access(2)
 // knows nothing of a device cgroup.

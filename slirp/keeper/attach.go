@@ -1,0 +1,286 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/unwind"
+	"github.com/rc-containers/rc/slirp"
+)
+
+// attachment is the network of one container: a slirp4netns and ports.
+type attachment struct {
+	networks *networks
+	target   *target
+	mode     mode
+	sock     *os.File // in the network namespace
+	ports    *published
+
+	mu     sync.Mutex
+	slirp  *running
+	closed bool
+	quit   chan struct{}
+}
+
+const attachOp = "attach the network"
+
+// attach owns netns and userns.
+func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *slirp.Attached, error) {
+	var undo unwind.Stack
+	defer undo.Run()
+	undo.Push(func() { _ = netns.Close(); _ = userns.Close() })
+	if err := checkRequest(r); err != nil {
+		return nil, nil, hint.New(attachOp, err, "")
+	}
+	t, err := openTarget(r.PID, netns, userns)
+	if err != nil {
+		return nil, nil, hint.New(attachOp, err, "")
+	}
+	undo.Push(t.close)
+	a := &attachment{networks: k.networks, target: t, quit: make(chan struct{})}
+	a.mode = mode{hostLoopback: r.HostLoopback, ipv6: r.IPv6 || hostIPv6()}
+	if a.sock, err = socketIn(netns); err != nil {
+		return nil, nil, hint.New(attachOp, err, "")
+	}
+	undo.Push(func() { _ = a.sock.Close() })
+	// Ports first: they are what fails, and listening takes no time.
+	var chosen []slirp.Port
+	if a.ports, chosen, err = publish(k.runtime, netns, r.Ports); err != nil {
+		return nil, nil, err
+	}
+	undo.Push(a.ports.close)
+	if a.slirp, err = a.start(); err != nil {
+		return nil, nil, err
+	}
+	undo.Push(func() { a.slirp.end() })
+	if err := a.ports.ready(); err != nil {
+		return nil, nil, err
+	}
+	undo.Release()
+	return a, &slirp.Attached{
+		IP: slirp.Address, Prefix: slirp.PrefixLength, Gateway: slirp.Gateway,
+		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6, Ports: chosen,
+	}, nil
+}
+
+// checkRequest bounds what a message may ask for.
+func checkRequest(r *slirp.Attach) error {
+	if len(r.ID) == 0 || len(r.ID) > 128 {
+		return fmt.Errorf("a container ID of %d bytes", len(r.ID))
+	}
+	if len(r.Ports) > slirp.MaxPorts {
+		return fmt.Errorf("%d ports, %d at most", len(r.Ports), slirp.MaxPorts)
+	}
+	for _, p := range r.Ports {
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts slirp4netns and configures its tap. One whose predecessor is just
+// ending (its keeper was killed) finds the tap busy and waits for it to go.
+func (a *attachment) start() (*running, error) {
+	for end := time.Now().Add(time.Second); hasTap(a.sock) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	r, err := a.networks.start(a.target.pid, a.mode)
+	if err != nil {
+		return nil, err
+	}
+	// Alive now means alive all the time: the pid was that of our container when
+	// slirp4netns joined its namespaces, and of nobody else.
+	err = a.target.alive()
+	if err == nil {
+		err = configureTap(a.sock)
+	}
+	if err != nil {
+		r.end()
+		return nil, hint.New(attachOp, err, "")
+	}
+	return r, nil
+}
+
+// How often, and after which pauses, a slirp4netns that died is replaced. The
+// last pause is repeated; a life longer than fresh starts the count anew.
+var (
+	restartPauses = []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second}
+	freshLife     = time.Minute
+)
+
+// watch replaces a slirp4netns that dies while the container runs, and calls
+// lost when it will not live.
+func (a *attachment) watch(lost func()) {
+	go func() {
+		if !a.keepRunning() {
+			lost()
+		}
+	}()
+}
+
+// keepRunning returns true when the attachment was closed.
+func (a *attachment) keepRunning() bool {
+	tries, born := 0, time.Now()
+	for {
+		select {
+		case <-a.quit:
+			return true
+		case <-a.slirp.output.ended:
+		}
+		if time.Since(born) > freshLife {
+			tries = 0
+		}
+		if tries == len(restartPauses) {
+			return false
+		}
+		select {
+		case <-a.quit:
+			return true
+		case <-time.After(restartPauses[tries]):
+		}
+		tries++
+		born = time.Now()
+		if !a.replace() {
+			return a.isClosed()
+		}
+	}
+}
+
+// replace swaps the dead slirp4netns for a new one, unless the attachment is
+// being closed. An error of the start counts as a life: the next try follows.
+func (a *attachment) replace() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.target.alive() != nil {
+		return false
+	}
+	a.slirp.end()
+	r, err := a.start()
+	if err != nil {
+		a.slirp = &running{output: &output{ended: closedChannel}, stop: func() error { return nil }}
+		return true
+	}
+	a.slirp = r
+	return true
+}
+
+var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (a *attachment) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
+
+// close ends the ports and slirp4netns, whose tap goes with it.
+func (a *attachment) close() {
+	close(a.quit)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	a.ports.close()
+	a.slirp.end()
+	_ = a.sock.Close()
+	a.target.close()
+}
+
+// target is the process whose namespaces slirp4netns joins.
+type target struct {
+	pid           int
+	pidfd         *os.File
+	netns, userns *os.File
+}
+
+// openTarget checks what a message claims: that the descriptors are a network
+// namespace and the user namespace which owns it, not ours, and that both are
+// those of process pid. The driver takes a pid and nothing else; its pidfd,
+// asked again afterwards, makes sure that the pid was not recycled meanwhile.
+func openTarget(pid int, netns, userns *os.File) (*target, error) {
+	if err := checkOwner(netns, userns); err != nil {
+		return nil, err
+	}
+	pidfd, err := linux.OpenPidfd(pid)
+	if err != nil {
+		return nil, err
+	}
+	for _, ns := range []struct {
+		kind int
+		f    *os.File
+	}{{unix.CLONE_NEWNET, netns}, {unix.CLONE_NEWUSER, userns}} {
+		if err := sameNamespace(pid, ns.kind, ns.f); err != nil {
+			_ = pidfd.Close()
+			return nil, err
+		}
+	}
+	return &target{pid, pidfd, netns, userns}, nil
+}
+
+// checkOwner also refuses U0 itself: the kernel does not show the owner of a
+// namespace that is not below the caller's own.
+func checkOwner(netns, userns *os.File) error {
+	if kind, err := linux.NamespaceKind(netns); err != nil || kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("the first descriptor is not a network namespace: %w", errors.Join(err, unix.EINVAL))
+	}
+	if kind, err := linux.NamespaceKind(userns); err != nil || kind != unix.CLONE_NEWUSER {
+		return fmt.Errorf("the second descriptor is not a user namespace: %w", errors.Join(err, unix.EINVAL))
+	}
+	owner, err := linux.OwningUserNS(netns)
+	if err != nil {
+		return err
+	}
+	defer owner.Close()
+	u0, err := linux.OpenNamespace(0, unix.CLONE_NEWUSER)
+	if err != nil {
+		return err
+	}
+	defer u0.Close()
+	ids := make([]linux.NamespaceID, 3)
+	for i, f := range []*os.File{owner, userns, u0} {
+		if ids[i], err = linux.NamespaceOf(f); err != nil {
+			return err
+		}
+	}
+	if ids[0] != ids[1] || ids[0] == ids[2] {
+		return fmt.Errorf("the network namespace is not owned by the sandbox's user namespace: %w", unix.EPERM)
+	}
+	return nil
+}
+
+func sameNamespace(pid, kind int, f *os.File) error {
+	its, err := linux.OpenNamespace(pid, kind)
+	if err != nil {
+		return err
+	}
+	defer its.Close()
+	a, err := linux.NamespaceOf(its)
+	if err != nil {
+		return err
+	}
+	if b, err := linux.NamespaceOf(f); err != nil || a != b {
+		return fmt.Errorf("process %d is not in that %s namespace: %w", pid, linux.NamespaceName(kind), errors.Join(err, unix.ESRCH))
+	}
+	return nil
+}
+
+// alive returns ESRCH once the process has ended.
+func (t *target) alive() error {
+	poll := []unix.PollFd{{Fd: int32(t.pidfd.Fd()), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(poll, 0); n > 0 {
+		return fmt.Errorf("the container's process %d has ended: %w", t.pid, unix.ESRCH)
+	}
+	return nil
+}
+
+func (t *target) close() {
+	_ = t.pidfd.Close()
+	_ = t.netns.Close()
+	_ = t.userns.Close()
+}

@@ -1,0 +1,91 @@
+// Package keeper is the keeper of a user's networks: the first process of U0,
+// in the host's network namespace. It holds U0 for everybody (as a descriptor
+// that it hands out, never as a pid), runs one slirp4netns for each attached
+// container and listens on its published ports, both through rootlesskit's
+// packages. It leaves when nobody has been connected for a while.
+//
+// Only rc-net links it. Every message is parsed as hostile.
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/linux"
+)
+
+// The descriptors of rc-net (package slirp, start.go).
+const (
+	connFD  = 4
+	lockFD  = 5
+	firstFD = 6
+)
+
+// clean is the argument of the second execution.
+const clean = "keep"
+
+// Noop says whether this process was started in the place of nsenter (tools.go)
+// and has nothing to do. main asks it before anything else.
+func Noop() bool { return filepath.Base(os.Args[0]) == "nsenter" }
+
+// Main is the program: it cleans itself of its starter, executes itself anew,
+// and serves until nobody needs it.
+func Main() error {
+	if len(os.Args) == 2 && os.Args[1] == clean {
+		return serveStarter()
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(connFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return fmt.Errorf("rc-net is started by rc, not by hand")
+	}
+	return detach()
+}
+
+// detach drops what came from whoever typed the first `rc`: mask, session,
+// folder, streams, descriptors, environment, and the session keyring with the
+// user's keys. Credentials, and with them the keyring, belong to a thread, and
+// Go has several by now: only an execve makes them one again. It also moves the
+// mm into U0 (it was executed outside), so that slirp4netns, root of U0, may
+// open /proc/TID/ns of ours although we are not dumpable (ptrace(2)).
+func detach() error {
+	runtime.LockOSThread()
+	unix.Umask(0o077)
+	_, _ = unix.Setsid() // EPERM: it is a session's leader already
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	if err := nullStreams(); err != nil {
+		return err
+	}
+	if err := linux.JoinSessionKeyring(-1); err != nil {
+		return err
+	}
+	for _, fd := range []int{connFD, lockFD} {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("descriptor %d: %w", fd, err)
+		}
+	}
+	if err := linux.CloexecFrom(firstFD); err != nil {
+		return err
+	}
+	unix.CloseOnExec(connFD - 1) // the plan, whose constructor has run
+	return syscall.Exec("/proc/self/exe", []string{"rc-net", clean}, []string{})
+}
+
+func nullStreams() error {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(null, fd, 0); err != nil {
+			return err
+		}
+	}
+	return unix.Close(null)
+}

@@ -1,0 +1,121 @@
+package keeper
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/version"
+	"github.com/rc-containers/rc/slirp"
+)
+
+const (
+	firstLimit = 10 * time.Second // to say something after connecting
+	sendLimit  = 10 * time.Second // to take an answer
+)
+
+// session is one connection: of an rc that starts a container, or of a shim for
+// as long as its container lives.
+type session struct {
+	keeper   *keeper
+	conn     *stage.Conn
+	attached *attachment
+}
+
+// serve answers until the other side ends the conversation or breaks the
+// protocol; what was attached goes with it.
+func (s *session) serve() {
+	defer func() {
+		if s.attached != nil {
+			s.attached.close()
+		}
+	}()
+	if !s.sameUser() {
+		return
+	}
+	_ = s.conn.SetDeadline(time.Now().Add(firstLimit))
+	for {
+		if s.waitReadable() != nil {
+			return
+		}
+		var r slirp.Request
+		files, err := s.conn.Recv(&r)
+		if err != nil {
+			return
+		}
+		reply, out := s.answer(&r, files)
+		_ = s.conn.SetDeadline(time.Now().Add(sendLimit))
+		err = s.conn.Send(reply, out...)
+		stage.CloseFiles(out)
+		if err != nil {
+			return
+		}
+		_ = s.conn.SetDeadline(time.Time{})
+	}
+}
+
+// sameUser: the folder is closed to others; this is the second lock. The user
+// is 0 in U0.
+func (s *session) sameUser() bool {
+	raw, err := s.conn.File().SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	_ = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		same = err == nil && int(cred.Uid) == os.Getuid()
+	})
+	return same
+}
+
+// waitReadable waits without a buffer: Recv's of 64 KiB would be held for the
+// life of every container.
+func (s *session) waitReadable() error {
+	raw, err := s.conn.File().SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, _ := unix.Poll(poll, 0)
+		return n > 0
+	})
+}
+
+// answer owns files; the caller owns what comes back.
+func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*os.File) {
+	switch {
+	case r.Hello != nil && r.Attach == nil && len(files) == 0:
+		return s.welcome()
+	case r.Attach != nil && r.Hello == nil && len(files) == 2 && s.attached == nil:
+		a, got, err := s.keeper.attach(r.Attach, files[0], files[1])
+		if err != nil {
+			return failed(err), nil
+		}
+		s.attached = a
+		// Given up: hang up, so that the shim learns of it.
+		a.watch(func() { _ = unix.Shutdown(int(s.conn.File().Fd()), unix.SHUT_RDWR) })
+		return &slirp.Reply{Attached: got}, nil
+	}
+	stage.CloseFiles(files)
+	return failed(hint.New("talk to the keeper of the network", unix.EPROTO, "")), nil
+}
+
+func failed(err error) *slirp.Reply { return &slirp.Reply{Failed: slirp.FailureOf(err)} }
+
+func (s *session) welcome() (*slirp.Reply, []*os.File) {
+	u0, err := linux.OpenNamespace(0, unix.CLONE_NEWUSER)
+	if err != nil {
+		return failed(errors.Join(err)), nil
+	}
+	m := s.keeper.mapping
+	return &slirp.Reply{Welcome: &slirp.Welcome{
+		Version: version.Version, PID: os.Getpid(), UID: m.UID, GID: m.GID, SingleID: m.SingleID,
+	}}, []*os.File{u0}
+}
