@@ -28,7 +28,12 @@ func JoinSessionKeyring(owner int) error {
 		}
 		defer func() { _ = setRealUID(before) }()
 	}
-	_, err := unix.KeyctlJoinSessionKeyring("")
+	// NULL asks for an anonymous keyring; x/sys can pass a name only, and the
+	// empty one is EINVAL.
+	var err error
+	if _, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); errno != 0 {
+		err = errno
+	}
 	switch {
 	case err == nil, errors.Is(err, unix.ENOSYS):
 		return nil
