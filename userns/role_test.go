@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,12 +23,21 @@ import (
 const roleVariable = "RC_USERNS_ROLE"
 
 var roles = map[string]func() error{
-	"show":   roleShow,
-	"hold":   roleHold,
-	"exit":   func() error { os.Exit(3); return nil },
-	"attack": roleAttack,
-	"watch":  roleWatch,
-	"stand":  func() error { fmt.Print("stood aside"); return nil },
+	"show":    roleShow,
+	"hold":    roleHold,
+	"exit":    func() error { os.Exit(3); return nil },
+	"attack":  roleAttack,
+	"watch":   roleWatch,
+	"resolve": roleResolve,
+	"stand":   func() error { fmt.Print("stood aside"); return nil },
+}
+
+// A role changes its thread: the main goroutine stays on the first one, of which
+// /proc/self/status tells.
+func init() {
+	if os.Getenv(roleVariable) != "" {
+		runtime.LockOSThread()
+	}
 }
 
 func TestMain(m *testing.M) {
@@ -50,7 +60,7 @@ type seen struct {
 	CapEff             string
 	Dumpable           int
 	Namespaces         map[string]string
-	Open, Inheritable  []int // descriptors above 2; those without close-on-exec
+	Open, Inheritable  []string // descriptors above 2 and what they are; those without close-on-exec
 }
 
 // see collects it. It runs with the host's /proc still mounted: /proc/self is
@@ -82,14 +92,16 @@ func see() (*seen, error) {
 func (s *seen) listDescriptors() {
 	for fd := 3; fd < 64; fd++ {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if link, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); strings.HasPrefix(link, "anon_inode:[event") {
-			continue // of Go's poller
+		if err != nil {
+			continue
 		}
-		if err == nil {
-			s.Open = append(s.Open, fd)
+		link, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+		if strings.HasPrefix(link, "anon_inode:[event") || strings.HasPrefix(link, "/sys/fs/cgroup/cpu") {
+			continue // Go's poller, and what its GOMAXPROCS follows
 		}
-		if err == nil && flags&unix.FD_CLOEXEC == 0 {
-			s.Inheritable = append(s.Inheritable, fd)
+		s.Open = append(s.Open, strconv.Itoa(fd)+" "+link)
+		if flags&unix.FD_CLOEXEC == 0 {
+			s.Inheritable = append(s.Inheritable, link)
 		}
 	}
 }
@@ -100,6 +112,18 @@ func roleShow() error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(s)
+}
+
+// roleResolve resolves under no_new_privs.
+func roleResolve() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	m, err := Resolve()
+	if err == nil {
+		fmt.Println("single", m.SingleID, m.Why)
+	}
+	return err
 }
 
 // roleHold stays until its standard input ends.
