@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// memory starts idle containers and adds up what stands beside their payloads:
+// proportional set size, in which a page shared by n processes counts 1/n.
+func (w *world) memory(r *row) error {
+	before := w.processes()
+	var clients []*exec.Cmd
+	defer func() {
+		w.killPayloads(before)
+		for _, c := range clients {
+			_ = c.Wait()
+		}
+	}()
+	for range w.o.idle {
+		c := w.command(r.sleep...)
+		if err := c.Start(); err != nil {
+			return err
+		}
+		clients = append(clients, c)
+	}
+	for deadline := time.Now().Add(limit); len(w.payloads(before)) < w.o.idle; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d containers run", len(w.payloads(before)), w.o.idle)
+		}
+	}
+	time.Sleep(time.Second) // helpers settle
+	isClient := map[int]bool{}
+	for _, c := range clients {
+		isClient[c.Process.Pid] = true
+	}
+	r.pss = map[string]int{}
+	r.count = map[string]int{}
+	for pid, name := range w.processes() {
+		if _, old := before[pid]; isPayload(pid) || (old && !shared(r.tool, name)) {
+			continue
+		}
+		kib, err := pss(pid)
+		if errors.Is(err, os.ErrPermission) {
+			return errors.New("the helpers hide their memory from their own user: run as root")
+		}
+		if err != nil {
+			continue // gone meanwhile
+		}
+		if isClient[pid] {
+			name += " (attached client)"
+		}
+		r.pss[name] += kib
+		r.count[name]++
+	}
+	return nil
+}
+
+// shared tells whether a process that was there before the containers serves
+// the tool's containers all the same: rc's keeper, podman's pause process.
+func shared(tool, name string) bool {
+	switch tool {
+	case "rc":
+		return strings.HasPrefix(name, "rc-")
+	case "podman":
+		return name == "podman" || name == "podman pause" || name == "catatonit"
+	}
+	return false
+}
+
+// processes lists the user's processes by name.
+func (w *world) processes() map[int]string {
+	found := map[int]string{}
+	paths, _ := filepath.Glob("/proc/[0-9]*")
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		pid, _ := strconv.Atoi(filepath.Base(path))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// A non-dumpable process's folder belongs to root (proc(5)); its status tells.
+		if st.Sys().(*syscall.Stat_t).Uid != w.uid && statusUID(path) != w.uid {
+			continue
+		}
+		if name, err := os.ReadFile(path + "/comm"); err == nil {
+			found[pid] = strings.TrimSpace(string(name))
+		}
+	}
+	return found
+}
+
+func statusUID(path string) uint32 {
+	text, _ := os.ReadFile(path + "/status")
+	_, rest, _ := strings.Cut(string(text), "\nUid:\t")
+	word, _, _ := strings.Cut(rest, "\t")
+	uid, err := strconv.ParseUint(word, 10, 32)
+	if err != nil {
+		return ^uint32(0)
+	}
+	return uint32(uid)
+}
+
+// isPayload knows what runs in the containers by what we told them to run.
+func isPayload(pid int) bool {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	return string(text) == "sleep\x001000\x00"
+}
+
+func (w *world) payloads(before map[int]string) []int {
+	var pids []int
+	for pid := range w.processes() {
+		if _, old := before[pid]; !old && isPayload(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// killPayloads ends the containers from within, which every tool notices.
+func (w *world) killPayloads(before map[int]string) {
+	for _, pid := range w.payloads(before) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func pss(pid int) (kib int, err error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
+	if err != nil {
+		return 0, err
+	}
+	return parsePSS(string(text))
+}
+
+func parsePSS(text string) (int, error) {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
+			return strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+		}
+	}
+	return 0, errors.New("no Pss line")
+}
