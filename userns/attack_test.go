@@ -27,14 +27,19 @@ func roleAttack() error {
 	if err := mountProc(); err != nil {
 		return err
 	}
-	for _, name := range []string{"environ", "mem", "maps", "auxv", "fd", "root", "cwd", "ns/net", "map_files"} {
+	for _, name := range []string{"environ", "mem", "maps", "auxv", "root", "cwd", "ns/net"} {
 		if f, err := os.Open("/proc/1/" + name); err == nil {
 			f.Close()
 			fmt.Println(name)
 		}
 	}
-	if _, err := os.Readlink("/proc/1/exe"); err == nil {
-		fmt.Println("exe")
+	for _, name := range []string{"exe", "fd/0"} {
+		if _, err := os.Readlink("/proc/1/" + name); err == nil {
+			fmt.Println(name)
+		}
+	}
+	if maps, _ := os.ReadDir("/proc/1/map_files"); len(maps) > 0 {
+		fmt.Println("map_files")
 	}
 	// SEIZE, not ATTACH: init shall not be stopped for the rest of the test.
 	if _, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1, 0, 0, 0, 0); errno == 0 {

@@ -228,6 +228,10 @@ func needRanges(t testing.TB) *Mapping {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if m.SingleID && os.Getuid() == 0 {
+		lines := []IDMap{{0, 0, 1}, {1, 100000, 65536}} // root may map any
+		return &Mapping{UID: lines, GID: lines}
+	}
 	if m.SingleID {
 		t.Skipf("needs subordinate IDs: %v", m.Why)
 	}
