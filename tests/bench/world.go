@@ -53,14 +53,15 @@ func newWorld(o options) (*world, error) {
 		w.uid = uint32(uid)
 		w.cred = &syscall.Credential{Uid: w.uid, Gid: uint32(gid)}
 	}
-	// Short, for socket paths; new each time, so that no pause process of an
-	// earlier podman leads into another mount namespace.
-	run, err := os.MkdirTemp("/tmp", "rcb")
-	if err != nil {
+	// Short, for socket paths; always the same name, which podman's database keeps;
+	// new each time, so that no pause process of an earlier podman leads into
+	// another mount namespace. Mkdir refuses what somebody else put there.
+	run := "/tmp/rc-bench-" + strconv.Itoa(int(w.uid))
+	if err := errors.Join(os.RemoveAll(run), os.Mkdir(run, 0o700)); err != nil {
 		return nil, err
 	}
 	w.run = run
-	if err := errors.Join(os.Chmod(run, 0o700), os.Chown(run, int(w.uid), -1)); err != nil {
+	if err := os.Chown(run, int(w.uid), -1); err != nil {
 		return nil, err
 	}
 	w.env = []string{
