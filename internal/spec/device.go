@@ -87,19 +87,42 @@ func (b *builder) device(value, host, inside string) error {
 	return refuse("--device", value, "use --volume for what is not a device", "not a device")
 }
 
+// deviceTree binds what stands in a folder of /dev, as --device /dev/snd wants.
 func (b *builder) deviceTree(value, host, inside string) error {
-	found := false
-	err := filepath.WalkDir(host, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeDevice == 0 {
-			return nil // a folder that cannot be read shows nothing, as in Docker
-		}
-		found = true
-		return b.addDevice(value, p, path.Join(inside, strings.TrimPrefix(p, host)))
-	})
-	if err == nil && !found {
+	host = path.Clean(host)
+	if !within(host, "/dev") {
+		return refuse("--device", value, "name a device node, or a folder below /dev", "a folder outside /dev")
+	}
+	nodes := deviceNodes(host)
+	if len(nodes) == 0 {
 		return refuse("--device", value, "name a device node of the host", "no devices in this folder")
 	}
-	return err
+	for _, p := range nodes {
+		if err := b.addDevice(value, p, path.Join(inside, strings.TrimPrefix(p, host))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deviceNodes lists the nodes below dir, without the console and the folders
+// that are file systems of their own (opencontainers/cgroups, devices.GetDevices).
+// A folder that cannot be read shows nothing.
+func deviceNodes(dir string) (nodes []string) {
+	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error { // the callback never fails
+		switch {
+		case err != nil:
+		case d.IsDir():
+			switch d.Name() {
+			case "pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev":
+				return fs.SkipDir
+			}
+		case d.Type()&fs.ModeDevice != 0 && d.Name() != "console":
+			nodes = append(nodes, p)
+		}
+		return nil
+	})
+	return nodes
 }
 
 func (b *builder) addDevice(value, host, inside string) error {
@@ -126,30 +149,15 @@ func deviceDenied(host string, st *unix.Stat_t) string {
 	return "you can open it through a supplementary group, and the container does not have your groups"
 }
 
-// hostDevices binds every node below /dev that the user can open (--privileged).
-// Left out: what init makes itself, terminals of the host, and the folders that
-// are file systems of their own (containerd, oci/spec_opts_linux.go, HostDevices).
+// hostDevices binds every node below /dev that the user can open (--privileged),
+// but what init makes itself and the host's terminals.
 func (b *builder) hostDevices() {
-	filepath.WalkDir("/dev", func(p string, d fs.DirEntry, err error) error { // the callback never fails
-		if err != nil {
-			return nil
-		}
-		if d.IsDir() {
-			switch d.Name() {
-			case "pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev":
-				return fs.SkipDir
-			}
-			return nil
-		}
+	for _, p := range deviceNodes("/dev") {
 		var st unix.Stat_t
-		if d.Type()&fs.ModeDevice == 0 || b.mounted(p) || unix.Lstat(p, &st) != nil {
-			return nil
-		}
-		if !ownDevice(&st) && deviceDenied(p, &st) == "" {
+		if !b.mounted(p) && unix.Lstat(p, &st) == nil && !ownDevice(&st) && deviceDenied(p, &st) == "" {
 			b.addDevice("", p, p) // the path is clean and free
 		}
-		return nil
-	})
+	}
 }
 
 // ownDevice tells whether a node is one of init's, or a terminal (kernel,

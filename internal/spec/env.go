@@ -49,8 +49,8 @@ func (b *builder) typedEnv() error {
 	}
 	for _, e := range b.o.Env {
 		key, _, hasValue := strings.Cut(e, "=")
-		if key == "" {
-			return refuse("--env", e, "write KEY=VALUE, or KEY to pass on your own", "no name")
+		if key == "" || strings.Contains(e, "\x00") {
+			return refuse("--env", e, "write KEY=VALUE, or KEY to pass on your own", "no name, or a NUL byte")
 		}
 		if !hasValue {
 			if own := b.fromCaller(key); own != "" {

@@ -11,6 +11,9 @@ func quoted(s string) string { return strconv.Quote(s) }
 // none is close: at most a third of the letters, rounded up, may differ (two
 // letters swapped count twice).
 func nearest(s string, words []string) string {
+	if len(s) > 40 {
+		return "" // no word is that long, and the work grows with its length
+	}
 	best, distance := "", (len(s)+2)/3+1
 	for _, w := range words {
 		if d := editDistance(s, w); d < distance {

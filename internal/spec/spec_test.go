@@ -231,3 +231,22 @@ func TestNearest(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// Build is on the path of every start: tens of microseconds.
+func BenchmarkBuild(b *testing.B) {
+	in := input(&Options{Command: []string{"sh"}, Volume: []string{"/tmp:/x:ro"}, Env: []string{"A=b"}})
+	for b.Loop() {
+		if _, err := Build(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSeccompKey(b *testing.B) {
+	p := SeccompProfile{Caps: capabilityNames}
+	for b.Loop() {
+		if _, err := SeccompKey(p, "amd64"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -17,6 +17,7 @@ type volumeOptions struct {
 	readOnly    bool
 	noCopy      bool
 	propagation string
+	label       string // z or Z
 }
 
 // volumeFlags reads -v [SOURCE:]DEST[:OPTIONS] (docker/cli, loader.ParseVolume;
@@ -55,6 +56,9 @@ func (b *builder) volumeFlag(value string) error {
 		if o, err = parseVolumeOptions(value, parts[2]); err != nil {
 			return err
 		}
+	}
+	if o.label != "" && selinuxOn() {
+		b.warn("--volume " + quoted(value) + ": rc does not relabel files; where SELinux refuses, run once: chcon -Rt container_file_t SOURCE")
 	}
 	if source[0] == '/' || source[0] == '.' || source[0] == '~' {
 		return b.volumeBind(value, source, dest, o)
@@ -112,17 +116,14 @@ func bindMount(flag, value, source, dest, how, propagation string, more []string
 
 // parseVolumeOptions takes one option of each kind, as Docker does.
 func parseVolumeOptions(value, list string) (o volumeOptions, err error) {
-	access, label := "", ""
+	access := ""
 	for option := range strings.SplitSeq(list, ",") {
 		slot := new(string)
 		switch option {
 		case "ro", "rw":
 			slot, o.readOnly = &access, option == "ro"
 		case "z", "Z":
-			slot = &label
-			if err := checkLabel(value); err != nil {
-				return o, err
-			}
+			slot = &o.label
 		case "nocopy":
 			o.noCopy = true
 		case "consistent", "cached", "delegated": // of Docker Desktop; without meaning on Linux
@@ -159,11 +160,8 @@ func checkPropagation(flag, value, propagation string) error {
 	return refuse(flag, value, "choose rprivate, private, rslave or slave", "no propagation %s", quoted(propagation))
 }
 
-// checkLabel accepts z and Z where they mean nothing. With SELinux on, the files
-// would have to be relabelled, which is not done.
-func checkLabel(value string) error {
-	if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil {
-		return nil
-	}
-	return refuse("--volume", value, "run once: chcon -Rt container_file_t SOURCE; then leave out z", "SELinux is on, and rc does not relabel files")
+// selinuxOn tells whether z and Z mean anything on this host.
+func selinuxOn() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
