@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	moby "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -90,11 +92,28 @@ func compile(rules *specs.LinuxSeccomp) ([]byte, error) {
 			}
 		}
 	}
-	program, err := filter.ExportBPFMem()
+	program, err := export(filter)
 	if err != nil {
 		return nil, fmt.Errorf("libseccomp: %w", err)
 	}
 	return unknown.prepend(program, rules.DefaultAction)
+}
+
+// export goes through a file: ExportBPFMem needs libseccomp 2.6, Debian 12 has 2.5.4.
+func export(filter *scmp.ScmpFilter) ([]byte, error) {
+	fd, err := unix.MemfdCreate("seccomp", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "seccomp")
+	defer func() { _ = file.Close() }()
+	if err := filter.ExportBPF(file); err != nil {
+		return nil, err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(file)
 }
 
 // archNames are the names of libseccomp-golang for the runtime-spec's.
