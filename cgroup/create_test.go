@@ -227,3 +227,108 @@ func TestStats(t *testing.T) {
 		t.Errorf("without the controller: OOMKilled %v, %v", oom, err)
 	}
 }
+
+// Without a limit, memory and pids are handed down where that costs nobody
+// anything: for stats and for the report of an OOM kill.
+func TestCreateAsksForCounters(t *testing.T) {
+	f, s := mine(t, everything)
+	f.put(s.Path, controlFile, "")
+	g, err := s.Create("a", Resources{})
+	must(t, err)
+	if got := f.get(s.Path, controlFile); got != "+memory +pids" {
+		t.Errorf("handed down %q", got)
+	}
+	if _, err := os.Stat(g.Path + "/memory.events"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHostFD(t *testing.T) {
+	f, s := mine(t, everything)
+	if fd, err := s.HostFD(); fd != nil || err != nil {
+		t.Errorf("below the subtree a shim is well placed; got %v, %v", fd, err)
+	}
+	f = newFake(t, "/mine", everything)
+	f.group("/mine", selfPID)
+	s = f.find()
+	for range 2 { // the second time the leaf is there
+		fd, err := s.HostFD()
+		must(t, err)
+		if fd.Name() != s.Path+"/rc-host" {
+			t.Errorf("opened %s", fd.Name())
+		}
+		must(t, fd.Close())
+	}
+	if groups, err := s.List(); len(groups) != 0 || err != nil {
+		t.Errorf("listed %v, %v", groups, err)
+	}
+}
+
+func TestStepAsideMovesThisProcessOnly(t *testing.T) {
+	f := newFake(t, "/mine", everything)
+	f.group("/mine", selfPID)
+	s := f.find()
+	top, err := openDir(s.Path)
+	must(t, err)
+	defer top.close()
+	must(t, s.stepAside(top))
+	if got := f.get(s.Path+"/rc-host", procsFile); got != "4242" {
+		t.Errorf("moved %q", got)
+	}
+	if s.within {
+		t.Error("still taken to stand in the subtree")
+	}
+}
+
+func TestListSkipsWhatIsNotOurs(t *testing.T) {
+	f, s := mine(t, "")
+	for _, name := range []string{"rc-host", "rc-", "rc-A", "rc-x.scope", "other", "rc-ok1"} {
+		f.group("/mine/" + name)
+	}
+	f.put(s.Path, "rc-file", "")
+	groups, err := s.List()
+	must(t, err)
+	if len(groups) != 1 || groups[0].ID() != "ok1" {
+		t.Errorf("listed %v", groups)
+	}
+}
+
+func TestPayloadFDOpensNothing(t *testing.T) {
+	_, s := mine(t, "")
+	g, err := s.Create("a", Resources{})
+	must(t, err)
+	fd, err := g.PayloadFD()
+	must(t, err)
+	defer fd.Close()
+	if _, err := fd.ReadDir(1); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a leaked descriptor can be read: %v", err)
+	}
+	flags, err := unix.FcntlInt(fd.Fd(), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("not close-on-exec: %x, %v", flags, err)
+	}
+	_, err = Open(s.Path + "/rc-none").PayloadFD()
+	says(t, err, "open the container's cgroup", "rc-none/payload")
+}
+
+// A group that is gone: the shim cleans up after itself and others ask later.
+func TestGoneGroup(t *testing.T) {
+	_, s := mine(t, "")
+	g := Open(s.Path + "/rc-gone")
+	if live, err := g.Populated(); live || err != nil {
+		t.Errorf("populated %v, %v", live, err)
+	}
+	must(t, g.Kill())
+	must(t, g.Remove())
+	for what, err := range map[string]error{"freeze": g.Freeze(), "thaw": g.Thaw(), "add": g.AddPayload(1)} {
+		if !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := g.Stats(); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("stats: %v", err)
+	}
+	if _, err := g.OOMKilled(); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("OOMKilled: %v", err)
+	}
+}

@@ -220,6 +220,51 @@ func TestRealRemoveHostileGroups(t *testing.T) {
 	must(t, g.Remove())
 }
 
+// cgroup.kill reaches what forks faster than any list can be read.
+func TestRealKillForkBomb(t *testing.T) {
+	g := realGroup(t)
+	start(t, g, `i=0; while [ $i -lt 40 ]; do (while :; do (:) & wait; done) & i=$((i+1)); done; wait`)
+	until(t, "it forks", func() bool { st, err := g.Stats(); must(t, err); return st.CPU.Usage > 50*time.Millisecond })
+	must(t, g.Kill())
+	must(t, g.Remove())
+}
+
+// The parent's own bound on groups is reported as what it is.
+func TestRealTooManyGroups(t *testing.T) {
+	outer := realGroup(t)
+	d, err := openDir(outer.Path + "/payload")
+	must(t, err)
+	defer d.close()
+	must(t, d.write("cgroup.max.descendants", "1"))
+	s := real(t)
+	s.Path, s.chain = d.path, []string{d.path}
+	_, err = s.Create("many", Resources{}) // rc-many and its payload are two
+	says(t, err, "rc-many/payload", "cgroup.max.descendants")
+	if !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("%v is not EAGAIN", err)
+	}
+	if groups, err := s.List(); len(groups) != 0 || err != nil {
+		t.Errorf("left %v behind, %v", groups, err)
+	}
+}
+
+// What the container's root, which has our uid on the host, can do from its own
+// group without a cgroup namespace's help: it owns the files; the group above
+// holds what counts.
+func TestRealFreezeIsAbovePayload(t *testing.T) {
+	g := realGroup(t)
+	start(t, g, "while :; do :; done")
+	must(t, g.Freeze())
+	d, err := openDir(g.Path + "/payload")
+	must(t, err)
+	defer d.close()
+	must(t, d.write(freezeFile, "0"))
+	if frozen, err := d.event("frozen"); frozen != 1 || err != nil {
+		t.Errorf("thawed from below: %d, %v", frozen, err)
+	}
+	must(t, g.Thaw())
+}
+
 func TestRealRemoveRefusesLiveGroup(t *testing.T) {
 	g := realGroup(t)
 	start(t, g, "sleep 1000")
