@@ -29,6 +29,12 @@ const (
 // clean is the argument of the second execution.
 const clean = "keep"
 
+// The main thread keeps the main goroutine and nothing else. A goroutine that
+// enters a container's network namespace never comes back, and its thread ends
+// with it; the main thread cannot end, would pin that namespace for ever, and
+// /proc/self, which is the main thread, would show it to everybody.
+func init() { runtime.LockOSThread() }
+
 // Noop says whether this process was started in the place of nsenter (tools.go)
 // and has nothing to do. main asks it before anything else.
 func Noop() bool { return filepath.Base(os.Args[0]) == "nsenter" }
@@ -53,7 +59,6 @@ func Main() error {
 // mm into U0 (it was executed outside), so that slirp4netns, root of U0, may
 // open /proc/TID/ns of ours although we are not dumpable (ptrace(2)).
 func detach() error {
-	runtime.LockOSThread()
 	unix.Umask(0o077)
 	_, _ = unix.Setsid() // EPERM: it is a session's leader already
 	if err := unix.Chdir("/"); err != nil {

@@ -32,12 +32,12 @@ type forker struct {
 // mode is what the driver of a container depends on.
 type mode struct{ hostLoopback, ipv6 bool }
 
-// job is one start. Of both channels, output comes first, if slirp4netns was
-// executed at all.
+// job is one start. output comes before done, if slirp4netns was executed at all.
 type job struct {
 	pid    int // of the container's init: slirp4netns joins its user and network namespaces
 	mode   mode
 	output chan *output
+	heard  chan struct{} // closed when output was sent
 	done   chan started
 
 	mu     sync.Mutex
@@ -46,7 +46,7 @@ type job struct {
 }
 
 type started struct {
-	stop func() error // kills it and reaps it; nil when there is nothing to stop
+	stop func() error // kills it and reaps it; nil with an error
 	err  error
 }
 
@@ -63,7 +63,7 @@ func (f *forker) serve(jobs <-chan *job) {
 
 func (f *forker) run(j *job) {
 	driver, err := f.driver(j.mode)
-	if j.pid < 0 {
+	if j.done == nil {
 		return // only to have the driver made
 	}
 	if err != nil {
@@ -72,7 +72,15 @@ func (f *forker) run(j *job) {
 	}
 	j.begin()
 	_, stop, err := driver.ConfigureNetwork(j.pid, "", "")
-	j.done <- started{stop, err}
+	if err != nil {
+		_ = stop()
+		j.done <- started{err: err}
+		return
+	}
+	// The copying of its output began with the process, but as a goroutine, which
+	// may be late. It must have found this job before the next one takes its place.
+	<-j.heard
+	j.done <- started{stop: stop}
 }
 
 // driver makes the driver of a mode. Sandbox and seccomp are never off:
@@ -98,6 +106,7 @@ func (f *forker) ReadFrom(r io.Reader) (int64, error) {
 	f.mu.Unlock()
 	o := &output{ended: make(chan struct{})}
 	j.output <- o
+	close(j.heard)
 	return o.drain(r)
 }
 

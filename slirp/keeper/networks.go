@@ -72,7 +72,7 @@ func escapeGlob(s string) string {
 // with its own start.
 func (n *networks) warm() {
 	if n.tools() == nil {
-		_ = n.submit(&job{pid: -1, mode: mode{ipv6: hostIPv6()}})
+		_ = n.submit(&job{mode: mode{ipv6: hostIPv6()}})
 	}
 }
 
@@ -124,7 +124,7 @@ func (n *networks) start(pid int, m mode) (*running, error) {
 	if err := n.tools(); err != nil {
 		return nil, hint.New(op, err, "")
 	}
-	j := &job{pid: pid, mode: m, output: make(chan *output, 1), done: make(chan started, 1)}
+	j := &job{pid: pid, mode: m, output: make(chan *output, 1), heard: make(chan struct{}), done: make(chan started, 1)}
 	if err := n.submit(j); err != nil {
 		return nil, err
 	}
@@ -143,12 +143,11 @@ func (n *networks) start(pid int, m mode) (*running, error) {
 			go j.abandon()
 			return nil, refusal(op, out, fmt.Errorf("not ready after %v", startLimit))
 		case s := <-j.done:
-			if s.err != nil {
-				s.discard()
-				return nil, refusal(op, out, s.err)
+			if out == nil && s.err == nil {
+				out = <-j.output
 			}
-			if out == nil {
-				out = <-j.output // on its way: the copying began with the process
+			if s.err != nil {
+				return nil, refusal(op, out, s.err)
 			}
 			return &running{out, s.stop}, nil
 		}
@@ -156,10 +155,8 @@ func (n *networks) start(pid int, m mode) (*running, error) {
 }
 
 // abandon waits for a start that nobody wants any more.
-func (j *job) abandon() { (<-j.done).discard() }
-
-func (s started) discard() {
-	if s.stop != nil {
+func (j *job) abandon() {
+	if s := <-j.done; s.stop != nil {
 		_ = s.stop()
 	}
 }

@@ -1,0 +1,137 @@
+package keeper
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/slirp"
+)
+
+func parse(t *testing.T, values ...string) []slirp.Port {
+	t.Helper()
+	var ports []slirp.Port
+	for _, v := range values {
+		p, err := slirp.ParsePort(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p...)
+	}
+	return ports
+}
+
+func TestPublishedPorts(t *testing.T) {
+	h := newHost(t)
+	s := h.sandbox()
+	c, _ := s.mustAttach(slirp.Attach{Ports: parse(t, "18941:80", "127.0.0.1:18942:53/udp", "[::1]:18943:80", "0.0.0.0:18944:80", "18945:81")})
+	s.must("serve", "tcp", ":80")
+	s.must("serve", "udp", ":53")
+	s.must("serve", "tcp", "127.0.0.1:81")
+	for network, addr := range map[string]string{
+		"tcp4": "127.0.0.1:18941", "tcp6": "[::1]:18941", "udp": "127.0.0.1:18942", "tcp": "[::1]:18943", "tcp4 ": "127.0.0.1:18944",
+	} {
+		if text, err := dial(strings.TrimSpace(network), addr); err != nil || !strings.HasPrefix(text, "hello ") {
+			t.Errorf("%s %s: %q, %v", network, addr, text, err)
+		}
+	}
+	if text, err := dial("tcp6", "[::1]:18944"); err == nil {
+		t.Errorf("a port of 0.0.0.0 answers on IPv6: %q", text)
+	}
+	if text, err := dial("tcp", "127.0.0.1:18945"); err == nil {
+		t.Errorf("a service on the container's loopback was published: %q", text)
+	}
+	c.Close()
+	h.eventually("nobody listens any more", func() bool { _, err := net.Dial("tcp", "127.0.0.1:18941"); return err != nil })
+}
+
+func TestClientAddressIsKept(t *testing.T) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		if _, err := slirp.LookPath("iptables", ""); err != nil {
+			t.Skip("neither nft nor iptables on this host")
+		}
+	}
+	own, err := slirp.HostAddress()
+	if err != nil {
+		t.Skip(err)
+	}
+	h := newHost(t)
+	s := h.sandbox()
+	s.mustAttach(slirp.Attach{Ports: parse(t, "18946:80")})
+	s.must("serve", "tcp", ":80")
+	text, err := dial("tcp", own.String()+":18946")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := netip.ParseAddrPort(strings.TrimPrefix(text, "hello "))
+	if err != nil || seen.Addr().Unmap() != own {
+		t.Errorf("the container sees %s as %q", own, text)
+	}
+}
+
+func TestChosenPorts(t *testing.T) {
+	h := newHost(t)
+	s := h.sandbox()
+	l, err := net.Listen("tcp4", "127.0.0.1:18950")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, got := s.mustAttach(slirp.Attach{Ports: parse(t, "80", "127.0.0.1::80/udp", "127.0.0.1:18950-18952:80", "18960-18961:90-91")})
+	if len(got.Ports) != 5 || got.Ports[0].HostPort == 0 || got.Ports[1].HostPort == 0 {
+		t.Fatalf("%+v", got.Ports)
+	}
+	if p := got.Ports[2]; p.HostPort != 18951 || p.HostPortEnd != 0 {
+		t.Errorf("first free port of a range: %+v", p)
+	}
+	if p := got.Ports[4]; p.HostPort != 18961 || p.ContainerPort != 91 {
+		t.Errorf("last of a range: %+v", p)
+	}
+}
+
+func TestPortRefusals(t *testing.T) {
+	h := newHost(t)
+	s := h.sandbox()
+	l, err := net.Listen("tcp", ":18955")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cases := map[string]struct {
+		errno error
+		fix   string
+	}{
+		"18955:80":                  {unix.EADDRINUSE, "ss -lnp"},
+		"127.0.0.1:18955-18955:80":  {unix.EADDRINUSE, "another host port"},
+		"198.51.100.77:18956:80":    {unix.EADDRNOTAVAIL, "ip -brief address"},
+		"18957:80 18957:81":         {unix.EADDRINUSE, ""},
+		"198.51.100.77::80/udp":     {unix.EADDRNOTAVAIL, ""},
+		"18958:80 [2001:db8::1]::1": {unix.EADDRNOTAVAIL, ""},
+	}
+	if start, ok := unprivilegedStart(); ok && start > 80 {
+		cases["80:80"] = struct {
+			errno error
+			fix   string
+		}{unix.EACCES, "net.ipv4.ip_unprivileged_port_start=80"}
+	}
+	for value, want := range cases {
+		_, _, err := s.attach(slirp.Attach{Ports: parse(t, strings.Fields(value)...)})
+		var h *hint.Error
+		if !errors.As(err, &h) || !errors.Is(err, want.errno) || !strings.Contains(h.Fix, want.fix) || !strings.HasPrefix(h.Op, "publish port ") {
+			t.Errorf("%s: %v", value, err)
+			continue
+		}
+		t.Log(err)
+	}
+	if n := h.children("slirp4netns"); len(n) != 0 {
+		t.Errorf("slirp4netns of a refused attach: %v", n)
+	}
+	// What was listening before the refusal came does not stay.
+	s.mustAttach(slirp.Attach{Ports: parse(t, "18957:80", "18958:80")})
+}
