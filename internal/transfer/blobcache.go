@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"errors"
 	"hash"
 	"io"
 	"io/fs"
@@ -27,8 +26,9 @@ type blobCache struct {
 	dir string
 	say func(format string, args ...any)
 
-	mu   sync.Mutex
-	used map[string]struct{} // files to remove once the image is in the store
+	mu      sync.Mutex
+	used    map[string]struct{} // files to remove once the image is in the store
+	resumed map[string]struct{} // files whose bytes were believed so far
 }
 
 const (
@@ -36,10 +36,6 @@ const (
 	partialMin    = 64 << 10 // smaller blobs are not worth a file
 	partialAge    = 7 * 24 * time.Hour
 )
-
-// errStalePartial asks for the pull to be made again: a resumed blob did not
-// match its digest, and its file is gone now.
-var errStalePartial = errors.New("a resumed download did not match its digest")
 
 func stale(info fs.FileInfo) bool { return time.Since(info.ModTime()) > partialAge }
 
@@ -56,7 +52,7 @@ func newBlobCache(dir string, say func(string, ...any)) (*blobCache, error) {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
-	return &blobCache{dir: dir, say: say, used: make(map[string]struct{})}, nil
+	return &blobCache{dir: dir, say: say, used: make(map[string]struct{}), resumed: make(map[string]struct{})}, nil
 }
 
 // forget removes the files of blobs that are in the store now.
@@ -69,6 +65,19 @@ func (c *blobCache) forget(digests []digest.Digest) {
 	for path := range c.used {
 		_ = os.Remove(path)
 	}
+}
+
+// doubt removes the files that a failed pull went on from, and says whether
+// there were any: then a download from the beginning may succeed.
+func (c *blobCache) doubt() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := len(c.resumed) > 0
+	for path := range c.resumed {
+		_ = os.Remove(path)
+	}
+	clear(c.resumed)
+	return found
 }
 
 func (c *blobCache) path(d digest.Digest) string {
@@ -108,6 +117,9 @@ func (c *blobCache) open(info types.BlobInfo, fresh func() (io.ReadCloser, int64
 	}
 	c.mu.Lock()
 	c.used[c.path(info.Digest)] = struct{}{}
+	if p.have > 0 {
+		c.resumed[c.path(info.Digest)] = struct{}{}
+	}
 	c.mu.Unlock()
 	return p, p.size, nil
 }
@@ -163,12 +175,8 @@ func (p *partial) ended() error {
 	if digest.NewDigest(p.want.Algorithm(), p.hash) == p.want {
 		return io.EOF
 	}
-	resumed := p.have > 0
 	p.drop()
-	if resumed {
-		return errStalePartial
-	}
-	return io.EOF // the library reports the mismatch of a fresh download
+	return io.EOF // the library reports the mismatch
 }
 
 // drop gives the file up.

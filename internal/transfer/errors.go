@@ -11,10 +11,12 @@ import (
 	"syscall"
 
 	"github.com/containers/image/v5/docker"
+	"github.com/containers/storage"
 	"github.com/docker/distribution/registry/api/errcode"
 
 	"github.com/rc-containers/rc/fuse/layers"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
 )
 
 // exitFailed is Docker's exit code of pull, push, load, save, import, login,
@@ -22,13 +24,13 @@ import (
 const exitFailed = 1
 
 // transient says whether going on makes sense: the network or the server
-// failed in the middle, or a resumed download was stale.
+// failed in the middle, or somebody removed the image at the same moment.
 func transient(err error) bool {
 	var layer *layers.LayerError
 	if errors.As(err, &layer) || errors.Is(err, context.Canceled) {
 		return false
 	}
-	for _, target := range []error{errStalePartial, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, context.DeadlineExceeded} {
+	for _, target := range []error{record.ErrNoImage, storage.ErrLayerUnknown, storage.ErrImageUnknown, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, context.DeadlineExceeded} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -90,7 +90,10 @@ func (s *Session) pullNamed(ctx context.Context, named reference.Named) error {
 	}
 	for try := 1; ; try++ {
 		err := s.pullOnce(ctx, named, cache)
-		if err == nil || ctx.Err() != nil || try == attempts || !transient(err) {
+		if err == nil || ctx.Err() != nil || try == attempts {
+			return err
+		}
+		if !transient(err) && !cache.doubt() {
 			return err
 		}
 		s.say("%s; going on", oneLine(err))

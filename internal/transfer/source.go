@@ -128,6 +128,12 @@ func fetchFrom(ctx context.Context, src types.ImageSource, info types.BlobInfo, 
 			err = fmt.Errorf("the registry source has changed: %v", p)
 		}
 	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
 	method := reflect.ValueOf(src).MethodByName("GetBlobAt")
 	if !method.IsValid() {
 		return nil, fmt.Errorf("%T cannot fetch a part of a blob", src)
@@ -144,7 +150,33 @@ func fetchFrom(ctx context.Context, src types.ImageSource, info types.BlobInfo, 
 	if !okS || !okE {
 		return nil, fmt.Errorf("%T.GetBlobAt has changed", src)
 	}
-	return firstStream(ctx, streams, errs)
+	r, err := firstStream(ctx, streams, errs)
+	if err != nil {
+		return nil, err
+	}
+	return &rangeReader{stream: r, cancel: cancel}, nil
+}
+
+// rangeReader never touches the library's stream again after an error, nor to
+// close it: its reader of an unranged answer panics when it is read after an
+// error, and its Close does that (image v5.36.2, bufferedNetworkReader.read).
+// Cancelling the request releases the connection.
+type rangeReader struct {
+	stream io.Reader
+	cancel context.CancelFunc
+	err    error
+}
+
+func (r *rangeReader) Read(b []byte) (n int, err error) {
+	if r.err == nil {
+		n, r.err = r.stream.Read(b)
+	}
+	return n, r.err
+}
+
+func (r *rangeReader) Close() error {
+	r.cancel()
+	return nil
 }
 
 // firstStream waits for the one part that was asked for. Later errors are put
