@@ -110,15 +110,31 @@ func (b *box) attachRoot() error {
 		return hint.New("make the mount namespace private", err, "")
 	}
 	b.root = b.files["rootfs"]
-	at, err := os.OpenFile(b.cfg.Dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	at, err := openAnchor()
 	if err != nil {
-		return hint.New("open the container's folder", err, "")
+		return err
 	}
 	defer at.Close()
 	if err := linux.MoveMount(b.root, at); err != nil {
-		return hint.New("attach the root file system", err, "")
+		return hint.New("attach the root file system", errnoOf(err), "")
 	}
 	return nil
+}
+
+// openAnchor finds a folder to mount on. What it holds is covered in our own
+// mount namespace only, and every path that the container needs of the host is
+// open by now. It must be one that everybody may enter: with --userns=auto this
+// process has no right in the user's folders.
+func openAnchor() (*os.File, error) {
+	var last error
+	for _, dir := range []string{"/tmp", "/var", "/usr", "/etc"} {
+		f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err == nil {
+			return f, nil
+		}
+		last = err
+	}
+	return nil, hint.New("find a folder to attach the root file system to", last, "the host must have a /tmp")
 }
 
 func (b *box) identifyHost() error {

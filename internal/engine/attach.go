@@ -34,6 +34,7 @@ type attachment struct {
 	saved                  *unix.Termios
 	writes                 sync.WaitGroup
 	detached               chan struct{}
+	left                   bool // by the detach keys: the container goes on
 }
 
 func (s Streams) size() (rows, cols uint16) {
@@ -114,6 +115,8 @@ func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
 		return 0, err
 	}
 	defer a.restore()
+	// A write to a closed stdout must be an error that we pass on, not our end.
+	signal.Ignore(unix.SIGPIPE)
 	a.relay(l.opts.TTY, send)
 	stop := a.forward(l.opts.TTY, send)
 	defer stop()
@@ -132,13 +135,14 @@ func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
 	select {
 	case <-a.detached:
 		send.message(&start.Message{Kind: start.KindDetach})
+		a.left = true
 		return 0, nil
 	case e := <-end:
 		a.writes.Wait()
 		switch {
 		case e.err != nil:
 			a.restore()
-			return 0, l.e.shimDied(l.id)
+			return 0, l.e.shimDied(l.id, e.err)
 		case e.m.Kind == start.KindFailed && e.m.Fail != nil:
 			return 0, e.m.Fail.Error()
 		case e.m.Kind != start.KindExited || e.m.Exit == nil:

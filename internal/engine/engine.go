@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,25 +207,25 @@ func (h *home) inHome(p *userns.Program) *userns.Program {
 	return p
 }
 
-// Image runs rc-image with the caller's own streams and returns its exit code.
+// Image runs a verb of rc-image with the caller's own streams and returns its
+// exit code. Verbs that touch no file system of an image stay outside U0.
 func (e *Engine) Image(args []string, stdout *os.File) (int, error) {
 	path, err := e.program("rc-image")
 	if err != nil {
 		return 0, err
 	}
-	h, err := e.enter()
-	if err != nil {
-		return 0, err
-	}
-	dir, err := e.Store.Runtime()
-	if err != nil {
-		return 0, err
-	}
-	p := h.inHome(&userns.Program{
-		Path: path, Args: append([]string{"rc-image", "--root", e.Store.Root}, args...),
-		Env: append(os.Environ(), "RC_RUNTIME="+dir), Dir: workingDir(),
+	p := &userns.Program{
+		Path: path, Args: append([]string{"rc-image"}, args...),
+		Env: replaceKey(os.Environ(), "RC_ROOT", e.Store.Root), Dir: workingDir(),
 		Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr,
-	})
+	}
+	if args[0] != "login" && args[0] != "logout" && !slices.Contains(args, "--help") {
+		h, err := e.enter()
+		if err != nil {
+			return 0, err
+		}
+		h.inHome(p)
+	}
 	proc, err := userns.Start(p)
 	if err != nil {
 		return 0, err
@@ -245,6 +246,11 @@ func (e *Engine) follow(proc *userns.Process) (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return ws.ExitStatus(), nil
+}
+
+func replaceKey(env []string, key, value string) []string {
+	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
+	return append(env, key+"="+value)
 }
 
 func workingDir() string {

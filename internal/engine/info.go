@@ -13,7 +13,6 @@ import (
 	"github.com/rc-containers/rc/fuse"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/host"
-	"github.com/rc-containers/rc/internal/shim"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -103,13 +102,13 @@ func (e *Engine) storageFindings(i *Info) []host.Finding {
 		return failed(err)
 	}
 	i.Mapping = h.mapping
-	conn, proc, err := e.converse(h, "rc-probe", &shim.ProbeConfig{Dir: e.Store.Root}, nil, &userns.Program{})
+	conn, proc, err := e.converse(h, "rc-probe", &start.ProbeConfig{Dir: e.Store.Root}, nil, &userns.Program{})
 	if err != nil {
 		return failed(err)
 	}
 	defer conn.Close()
 	defer proc.Close()
-	var r shim.ProbeReply
+	var r start.ProbeReply
 	files, err := conn.Recv(&r)
 	stage.CloseFiles(files)
 	_, _ = proc.Wait()
@@ -139,7 +138,7 @@ func (e *Engine) Unshare(args []string) (int, error) {
 		return 0, err
 	}
 	signal.Ignore(unix.SIGINT, unix.SIGQUIT) // the terminal sends them to the command, too
-	conn, proc, err := e.converse(h, "rc-unshare", &shim.UnshareConfig{Args: args, Env: os.Environ(), Dir: workingDir()}, nil,
+	conn, proc, err := e.converse(h, "rc-unshare", &start.UnshareConfig{Args: args, Env: os.Environ(), Dir: workingDir()}, nil,
 		&userns.Program{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: []string{}})
 	if err != nil {
 		return 0, err

@@ -17,7 +17,6 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
-	"github.com/rc-containers/rc/internal/shim"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -210,7 +209,7 @@ func (e *Engine) removeTrees(trees []string) error {
 	if err != nil {
 		return err
 	}
-	conn, proc, err := e.converse(h, "rc-tidy", &shim.TidyConfig{Root: e.Store.Root, Paths: left}, nil, &userns.Program{})
+	conn, proc, err := e.converse(h, "rc-tidy", &start.TidyConfig{Root: e.Store.Root, Paths: left}, nil, &userns.Program{})
 	if err != nil {
 		return err
 	}
@@ -244,9 +243,9 @@ func (e *Engine) emptyTrash() {
 }
 
 // shimDied is what an attached rc says when its conversation breaks off.
-func (e *Engine) shimDied(id string) error {
+func (e *Engine) shimDied(id string, seen error) error {
 	err := e.reconcile(id)
-	return hint.New("follow container "+shortID(id), errors.Join(errors.New("its shim was killed, so the container was ended"), err), "see `rc ps -a`")
+	return hint.New("follow container "+shortID(id), errors.Join(fmt.Errorf("its shim was killed (%w), so the container was ended", seen), err), "see `rc ps -a`")
 }
 
 // Remove removes containers. A running one is refused unless force kills it.

@@ -1,6 +1,6 @@
 package engine
 
-import "crypto/rand"
+import "golang.org/x/sys/unix"
 
 // A random name is an adjective and a tool, easy to say and to type.
 var (
@@ -16,7 +16,7 @@ var (
 
 func randomName() string {
 	var b [3]byte
-	_, _ = rand.Read(b[:])
+	_, _ = unix.Getrandom(b[:], 0)
 	n := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 	a := adjectives[n%len(adjectives)]
 	t := tools[n/len(adjectives)%len(tools)]

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
@@ -91,7 +92,7 @@ func (l *launch) makeVolumes() error {
 		name := v.Name
 		if name == "" {
 			b := make([]byte, 32)
-			_, _ = rand.Read(b)
+			_, _ = unix.Getrandom(b, 0)
 			name = hex.EncodeToString(b)
 		}
 		data := l.e.Store.Path("volumes", name, "_data")

@@ -44,13 +44,15 @@ func (s *shim) listen() error {
 	if err != nil {
 		return err
 	}
-	if s.control, err = stage.Listen(path); err != nil {
+	listener, err := stage.Listen(path)
+	if err != nil {
 		return hint.New("open the container's control socket", err, "")
 	}
+	s.control = listener
 	s.undo.Push(s.closeControl)
 	go func() {
 		for {
-			conn, err := s.control.Accept()
+			conn, err := listener.Accept()
 			if err != nil {
 				if errors.Is(err, os.ErrClosed) {
 					return

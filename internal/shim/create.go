@@ -176,7 +176,7 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 	}
 	inside := s.cfg.Inside
 	inside.Without, inside.Rows, inside.Cols = s.cfg.Without, s.cfg.Rows, s.cfg.Cols
-	config, err := stage.Seal("rc-init", &start.InitConfig{Spec: s.cfg.Spec, Inside: inside, Dir: s.cfg.Dir})
+	config, err := stage.Seal("rc-init", &start.InitConfig{Spec: s.cfg.Spec, Inside: inside})
 	if err != nil {
 		return nil, files, err
 	}

@@ -15,14 +15,6 @@ import (
 	"github.com/rc-containers/rc/internal/stage/start"
 )
 
-// TidyConfig asks for trees to be deleted that hold files of subordinate ids,
-// which only root of U0 may delete. Paths are relative to Root and lie below
-// trash/ or volumes/.
-type TidyConfig struct {
-	Root  string
-	Paths []string
-}
-
 // Tidy runs as rc-tidy: one message in, Exited or Failed out.
 func Tidy(conv *stage.Conn) int {
 	err := tidy(conv)
@@ -38,7 +30,7 @@ func Tidy(conv *stage.Conn) int {
 }
 
 func tidy(conv *stage.Conn) error {
-	var c TidyConfig
+	var c start.TidyConfig
 	if err := sealedConfig(conv, &c); err != nil {
 		return err
 	}
@@ -68,17 +60,9 @@ func sealedConfig(conv *stage.Conn, v any) error {
 	return stage.Unseal(files[0], v)
 }
 
-// UnshareConfig is a command of the user's own, to run in U0 and a private copy
-// of the mount namespace.
-type UnshareConfig struct {
-	Args []string
-	Env  []string
-	Dir  string
-}
-
 // Unshare runs as rc-unshare and becomes the command.
 func Unshare(conv *stage.Conn) int {
-	var c UnshareConfig
+	var c start.UnshareConfig
 	err := sealedConfig(conv, &c)
 	if err == nil {
 		err = runUnshared(&c)
@@ -87,7 +71,7 @@ func Unshare(conv *stage.Conn) int {
 	return hint.ExitCode(err)
 }
 
-func runUnshared(c *UnshareConfig) error {
+func runUnshared(c *start.UnshareConfig) error {
 	if err := os.Chdir(c.Dir); err != nil {
 		return hint.New("enter "+c.Dir, err, "")
 	}

@@ -179,7 +179,6 @@ type Inside struct {
 type InitConfig struct {
 	Spec   *specs.Spec
 	Inside Inside
-	Dir    string // an existing folder in init's mount namespace to mount the rootfs on
 }
 
 // Side is one of the three programs.
