@@ -91,8 +91,6 @@ func (f *folders) merge(r Rootfs) error {
 	return f.setMark(markCopy)
 }
 
-const linksName = "rc-links"
-
 // mergeLayer copies one layer over what dst holds.
 func mergeLayer(layer, dst, work int, r Rootfs) error {
 	src, err := unix.Openat(layer, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -100,20 +98,10 @@ func mergeLayer(layer, dst, work int, r Rootfs) error {
 		return err
 	}
 	defer unix.Close(src)
-	// A file with several links waits here under a number: a path to its first
-	// place could be longer than PATH_MAX, a descriptor for each too many.
-	if err := RemoveAll(work, linksName); err != nil {
-		return err
+	m := &merger{work: work, links: -1, seen: map[inode]string{}, shift: shift{r.UIDMap, r.GIDMap}}
+	err = m.dir(src, dst)
+	if derr := m.dropLinks(); err == nil {
+		err = derr
 	}
-	if err := unix.Mkdirat(work, linksName, 0o700); err != nil {
-		return err
-	}
-	defer func() { _ = RemoveAll(work, linksName) }()
-	links, err := unix.Openat(work, linksName, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(links)
-	m := &merger{links: links, seen: map[inode]string{}, shift: shift{r.UIDMap, r.GIDMap}}
-	return m.dir(src, dst)
+	return err
 }

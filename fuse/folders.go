@@ -28,23 +28,22 @@ func openFolders(r Rootfs) (*folders, error) {
 	if len(r.Layers) == 0 {
 		return nil, hint.Newf("mount a root file system", "", "no layers given")
 	}
-	open := func(dst *int, path, what string) error {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return hint.New(fmt.Sprintf("open %s %q", what, path), err, foldersFix(err))
-		}
-		*dst = fd
-		return nil
-	}
-	err := errors.Join(
-		open(&f.upper, r.Upper, "upper folder"),
-		open(&f.work, r.Work, "work folder"),
-		open(&f.parent, filepath.Dir(r.Upper), "container folder"))
-	for i := 0; i < len(r.Layers) && err == nil; i++ {
+	var err error
+	open := func(path, what string) int {
 		fd := -1
-		if err = open(&fd, r.Layers[i], "layer"); err == nil {
-			f.layers = append(f.layers, fd)
+		if err == nil {
+			fd, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				err = hint.New(fmt.Sprintf("open %s %q", what, path), err, foldersFix(err))
+			}
 		}
+		return fd
+	}
+	f.upper = open(r.Upper, "upper folder")
+	f.work = open(r.Work, "work folder")
+	f.parent = open(filepath.Dir(r.Upper), "container folder")
+	for _, l := range r.Layers {
+		f.layers = append(f.layers, open(l, "layer"))
 	}
 	if err != nil {
 		f.close()

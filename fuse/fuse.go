@@ -38,9 +38,11 @@ type IDMap struct{ Inside, Outside, Size uint32 }
 type Rootfs struct {
 	// Layers are absolute folders, topmost first. Their names may hold any
 	// byte. Whiteouts may be the kernel's (a 0:0 character device,
-	// user.overlay.opaque) or `.wh.` files, except that Overlay knows only the
-	// kernel's: such layers must be converted when they are unpacked.
+	// user.overlay.opaque) or `.wh.` files.
 	Layers []string
+	// TarWhiteouts says that some layer hides by `.wh.` files, which the kernel
+	// would show as files: Overlay then refuses.
+	TarWhiteouts bool
 	// Upper receives what the container writes, Work is the driver's own. Both
 	// exist, on one file system, and are empty or from an earlier start. For
 	// Copy, Upper is the whole merged tree. Beside Upper stands a file
@@ -57,7 +59,9 @@ type Rootfs struct {
 // Mounted is a root file system ready to be moved into place.
 type Mounted struct {
 	// FD is the detached mount, close-on-exec. Whoever has moved it, or has
-	// given up, closes it: a helper lives as long as any descriptor of it.
+	// given up, closes it: a helper lives as long as any descriptor of it. It
+	// must go into another mount namespace than the one that Mount was called in:
+	// the helper is a member of that one, and the two would keep each other alive.
 	FD *os.File
 	// Driver is the one that was used.
 	Driver Driver

@@ -44,7 +44,7 @@ func mountFuse(f *folders, r Rootfs) (*os.File, *Helper, error) {
 	defer device.Close()
 	tree, err := fuseTree(device)
 	if err != nil {
-		return nil, nil, hint.New(op, err, deviceFix(err))
+		return nil, nil, hint.New(op, err, "FUSE mounts by a user need CAP_SYS_ADMIN in the user namespace, and /dev/fuse opened in it (Linux 4.18)")
 	}
 	if err := f.setMark(markFuse); err != nil {
 		tree.Close()

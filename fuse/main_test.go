@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -144,7 +145,13 @@ func (b *box) stop() {
 	m := b.live
 	b.live = nil
 	m.Close()
-	must(b, unix.Unmount(b.root, 0))
+	// A parallel test may be between fork and exec, with a copy of m.FD.
+	err := unix.Unmount(b.root, 0)
+	for i := 0; err == unix.EBUSY && i < 200; i++ {
+		time.Sleep(5 * time.Millisecond)
+		err = unix.Unmount(b.root, 0)
+	}
+	must(b, err)
 	if m.Helper != nil {
 		if err := m.Helper.Wait(); err != nil {
 			b.Errorf("the helper did not end well: %v", err)

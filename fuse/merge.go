@@ -15,7 +15,8 @@ type inode struct{ dev, ino uint64 }
 // level, so a path of PATH_MAX/2 levels, the deepest that unpacking can make,
 // needs 4096 of them.
 type merger struct {
-	links int              // folder with one name for each linked file so far
+	work  int              // the driver's own folder
+	links int              // folder in work with a name for each linked file so far; -1: none yet
 	seen  map[inode]string // its name there
 	shift shift
 }
@@ -94,12 +95,41 @@ func (m *merger) entry(src, dst int, name string) error {
 	if err != nil || !made || st.Nlink < 2 {
 		return err
 	}
+	return m.keepLink(id, dst, name)
+}
+
+const linksName = "rc-links"
+
+// keepLink puts a file with several links aside under a number, for its other
+// names: a path to its first place could be longer than PATH_MAX, and a
+// descriptor for each would be too many.
+func (m *merger) keepLink(id inode, dst int, name string) (err error) {
+	if m.links < 0 {
+		if err := RemoveAll(m.work, linksName); err != nil { // of a copy that was killed
+			return err
+		}
+		if err := unix.Mkdirat(m.work, linksName, 0o700); err != nil {
+			return err
+		}
+		if m.links, err = unix.Openat(m.work, linksName, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return err
+		}
+	}
 	have := strconv.Itoa(len(m.seen))
 	if err := unix.Linkat(dst, name, m.links, have, 0); err != nil {
 		return err
 	}
 	m.seen[id] = have
 	return nil
+}
+
+// dropLinks removes the folder of numbers; the files keep their names.
+func (m *merger) dropLinks() error {
+	if m.links < 0 {
+		return nil
+	}
+	unix.Close(m.links)
+	return RemoveAll(m.work, linksName)
 }
 
 func (m *merger) subdir(src, dst int, name string) error {

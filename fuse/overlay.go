@@ -26,6 +26,9 @@ func mountOverlay(f *folders, r Rootfs) (*os.File, error) {
 		return nil, hint.Newf(op, "use fuse-overlayfs or copy",
 			"the kernel lets no user map the ids of a folder on disk (mount_setattr(2), MOUNT_ATTR_IDMAP)")
 	}
+	if r.TarWhiteouts {
+		return nil, hint.Newf(op, "use fuse-overlayfs or copy", "the layers hide files by .wh. names, which the kernel does not know")
+	}
 	// With no user.* attributes overlay still mounts, but cannot mark a folder
 	// opaque: `rm -r d && mkdir d` then fails with EIO deep inside the container.
 	var b [8]byte

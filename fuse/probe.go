@@ -34,13 +34,15 @@ func probe(d Driver, dir string) (why string, err error) {
 		return "", hint.New(fmt.Sprintf("write to %q", dir), errno(err), writeFix(err))
 	}
 	defer func() {
+		// With an error of its own, that of the removal would hide the cause.
 		if rerr := removePath(tmp); err == nil {
 			err = rerr
 		}
 	}()
 	r, err := toy(d, tmp)
 	if err != nil {
-		return "", hint.New(fmt.Sprintf("make a probe image in %q", dir), errno(err), writeFix(err))
+		// fuse-overlayfs below us takes both kinds of whiteout for its own.
+		return "", hint.New(fmt.Sprintf("unpack an image with whiteouts in %q", dir), errno(err), toyFix(err))
 	}
 	m, err := Mount(d, r)
 	if err != nil {
@@ -63,8 +65,8 @@ func probe(d Driver, dir string) (why string, err error) {
 
 // toy makes the layers
 //
-//	1 (top)   gone: whiteout   d/ opaque: shown
-//	2         gone   d/hidden   e/below   kept
+//	1 (top)   w/gone: whiteout   d/ opaque: shown
+//	2         w/gone   d/hidden   e/below   kept
 //
 // with the kernel's marks where the driver can read only those, and with `.wh.`
 // files for the others, which a store without attributes can hold.
@@ -81,28 +83,41 @@ func toy(d Driver, tmp string) (Rootfs, error) {
 	dir(r.Upper)
 	dir(r.Work)
 	dir(top, "d")
+	dir(top, "w")
 	dir(below, "d")
+	dir(below, "w")
 	dir(below, "e")
-	file(below, "gone")
+	file(below, "w", "gone")
 	file(below, "kept")
 	file(below, "d", "hidden")
 	file(below, "e", "below")
 	file(top, "d", "shown")
-	if d == Overlay {
-		errs = append(errs, unix.Mknod(filepath.Join(top, "gone"), unix.S_IFCHR, 0))
+	mark := filepath.Join(top, "w", whPrefix+"gone")
+	file(mark)
+	// fuse-overlayfs below us refuses the name (EINVAL). To try the device there as
+	// well would leave a folder that it can neither list nor remove (1.10).
+	if d == Overlay && errors.Join(errs...) == nil {
+		errs = append(errs, os.Remove(mark))
+		errs = append(errs, unix.Mknod(filepath.Join(top, "w", "gone"), unix.S_IFCHR, 0))
 		// Without attributes Mount refuses with a better reason than this error.
 		_ = unix.Setxattr(filepath.Join(top, "d"), "user.overlay.opaque", []byte("y"), 0)
 	} else {
-		file(top, whPrefix+"gone")
 		file(top, "d", whOpaque)
 	}
 	return r, errors.Join(errs...)
 }
 
+func toyFix(err error) string {
+	if fix := writeFix(err); fix != "" {
+		return fix
+	}
+	return "choose a store on another file system with --root"
+}
+
 // checkToy looks at the mount through its descriptor and changes it: a folder
 // removed and made anew must not show what the layers have in it.
 func checkToy(root int) error {
-	for name, want := range map[string]bool{"kept": true, "d/shown": true, "e/below": true, "gone": false, "d/hidden": false} {
+	for name, want := range map[string]bool{"kept": true, "d/shown": true, "e/below": true, "w/gone": false, "d/hidden": false} {
 		if err := expect(root, name, want); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package fuse
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -122,14 +123,17 @@ func (r *remover) remove(dirfd int, name, path string, depth int) bool {
 		r.top = int(dir.Fd())
 	}
 	before := len(r.left)
-	r.empty(dir, path, depth+1)
-	if len(r.left) > before {
-		return r.keep(path, unix.ENOTEMPTY)
+	for range 3 { // again when somebody fills it meanwhile
+		r.empty(dir, path, depth+1)
+		if len(r.left) > before {
+			return r.keep(path, unix.ENOTEMPTY)
+		}
+		err = unlink(dirfd, name, unix.AT_REMOVEDIR)
+		if err == nil || err == unix.ENOENT {
+			return true
+		}
 	}
-	if err := unlink(dirfd, name, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
-		return r.keep(path, err)
-	}
-	return true
+	return r.keep(path, err)
 }
 
 // moveUp moves a deep folder into the top one, where a later pass finds it.
@@ -173,8 +177,13 @@ func (r *remover) empty(dir *os.File, path string, depth int) {
 					failed[n] = true
 				}
 			}
-			if err != nil || len(names) == 0 {
+			// ENOENT: somebody removed the folder (getdents(2)).
+			if err == io.EOF || errors.Is(err, unix.ENOENT) || err == nil && len(names) == 0 {
 				break
+			}
+			if err != nil {
+				r.keep(path, err)
+				return
 			}
 		}
 		if !progress {
