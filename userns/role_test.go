@@ -29,6 +29,7 @@ var roles = map[string]func() error{
 	"attack":  roleAttack,
 	"watch":   roleWatch,
 	"resolve": roleResolve,
+	"keyring": roleKeyring,
 	"stand":   func() error { fmt.Print("stood aside"); return nil },
 }
 
@@ -41,9 +42,14 @@ func init() {
 }
 
 func TestMain(m *testing.M) {
-	role := roles[os.Getenv(roleVariable)]
-	if role == nil {
+	name, playing := os.LookupEnv(roleVariable)
+	if !playing {
 		os.Exit(m.Run())
+	}
+	role := roles[name]
+	if role == nil {
+		fmt.Fprintln(os.Stderr, "no role", name)
+		os.Exit(2)
 	}
 	if err := role(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -60,6 +66,7 @@ type seen struct {
 	CapEff             string
 	Dumpable           int
 	Namespaces         map[string]string
+	Cgroup             string
 	Open, Inheritable  []string // descriptors above 2 and what they are; those without close-on-exec
 }
 
@@ -81,6 +88,11 @@ func see() (*seen, error) {
 	}
 	_, after, _ := strings.Cut(string(status), "CapEff:\t")
 	s.CapEff, _, _ = strings.Cut(after, "\n")
+	cgroup, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	s.Cgroup = string(cgroup)
 	for _, kind := range []int{unix.CLONE_NEWUSER, unix.CLONE_NEWPID, unix.CLONE_NEWNS, unix.CLONE_NEWNET,
 		unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWCGROUP} {
 		name := linux.NamespaceName(kind)
@@ -124,6 +136,20 @@ func roleResolve() error {
 		fmt.Println("single", m.SingleID, m.Why)
 	}
 	return err
+}
+
+// roleKeyring joins a keyring charged to id 5 and says whose it is.
+func roleKeyring() error {
+	if err := linux.JoinSessionKeyring(5); err != nil {
+		return err
+	}
+	text, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, unix.KEY_SPEC_SESSION_KEYRING)
+	if err != nil {
+		return err
+	}
+	r, e, saved := unix.Getresuid()
+	fmt.Println(text, r, e, saved)
+	return nil
 }
 
 // roleHold stays until its standard input ends.
@@ -228,7 +254,7 @@ func needRanges(t testing.TB) *Mapping {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.SingleID && os.Getuid() == 0 {
+	if m.SingleID && os.Getuid() == 0 && onHost(t) {
 		lines := []IDMap{{0, 0, 1}, {1, 100000, 65536}} // root may map any
 		return &Mapping{UID: lines, GID: lines}
 	}
@@ -236,6 +262,16 @@ func needRanges(t testing.TB) *Mapping {
 		t.Skipf("needs subordinate IDs: %v", m.Why)
 	}
 	return m
+}
+
+// onHost says whether every id exists here, as outside of all containers.
+func onHost(t testing.TB) bool {
+	t.Helper()
+	m, err := ReadMapping(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Count(m.UID) == 1<<32-1
 }
 
 // u0 starts a holder of a namespace like the keeper's and opens it.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,6 +249,51 @@ func TestRefusedCgroupIsNamed(t *testing.T) {
 		return
 	}
 	t.Skip("needs a cgroup v2 mount")
+}
+
+// In the rig (tests/rig/cgroup2-exec USER go test …) the clone lands in its
+// cgroup, which is the root of its cgroup namespace from the first instruction.
+func TestCloneIntoCgroup(t *testing.T) {
+	top := os.Getenv("RIG_CGROUP")
+	if top == "" {
+		t.Skip("needs a delegated cgroup: run the test in tests/rig/cgroup2-exec")
+	}
+	m := needRanges(t)
+	ns := u0(t, m)
+	uid, gid := m.Nested()
+	dir := top + "/userns-test"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(dir)
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var outside string
+	s := show(t, func(p *Program) {
+		p.Files = []*os.File{ns, f}
+		p.Plan = Plan{Join: []Join{{5, unix.CLONE_NEWUSER}}, Clone: allSeven, CgroupFD: 6, UIDMap: uid, GIDMap: gid, BecomeRoot: true}
+		p.Prepare = func(pid int) error {
+			data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+			outside = string(data)
+			return err
+		}
+	})
+	if !strings.Contains(outside, "/userns-test\n") || !strings.Contains(s.Cgroup, "0::/\n") {
+		t.Errorf("outside %q, inside %q", outside, s.Cgroup)
+	}
+}
+
+// A keyring made in U0 counts against a subordinate id, not against the user.
+func TestKeyringIsChargedToASubordinateID(t *testing.T) {
+	ns := u0(t, needRanges(t))
+	p, out := program(t, "keyring")
+	p.Files, p.Plan = []*os.File{ns}, Plan{Join: []Join{{5, unix.CLONE_NEWUSER}}, BecomeRoot: true}
+	if got := run(t, p, out); !strings.HasPrefix(got, "keyring;5;") || !strings.HasSuffix(got, " 0 0 0\n") {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestStandsAside(t *testing.T) {

@@ -118,7 +118,7 @@ func TestJoinSessionKeyring(t *testing.T) {
 // as in U0 to a subordinate id; afterwards the thread is what it was.
 func TestKeyringIsChargedToTheOwner(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root; as a user it is tested in U0 by the end-to-end tests")
+		t.Skip("needs root; package userns has the same test in U0")
 	}
 	if !again(t, 0) {
 		return
