@@ -41,9 +41,6 @@ type Program struct {
 // about to run. A step that fails is a *hint.Error which names it and unwraps to
 // the errno; nothing of p is left then. The process is a child of the caller's,
 // who must not reap it by wait4(-1) behind Process.Wait.
-//
-// The plan of a process that is itself init of a PID namespace cannot clone:
-// the kernel refuses CLONE_PARENT there with EINVAL.
 func Start(p *Program) (*Process, error) {
 	if p.Plan.Unshare&unix.CLONE_NEWUSER != 0 && p.MapIDs == nil {
 		return nil, hint.Newf("start "+p.Path, "", "a user namespace without ID maps")
