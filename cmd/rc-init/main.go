@@ -1,4 +1,4 @@
-// rc-init is the runtime beside a container, in one small file with five roles,
+// rc-init is the runtime beside a container, in one small file with six roles,
 // told apart by the name it is started under:
 //
 //	rc-shim     supervises one container (internal/shim)
@@ -6,6 +6,7 @@
 //	rc-tidy     deletes what belongs to subordinate ids
 //	rc-unshare  becomes a command of the user's own in U0
 //	rc-probe    tries the root file system drivers
+//	rc-lend     hands a container's /dev/shm to one that joins its IPC namespace
 //
 // The C constructor in userns/nsjoin has put it into its namespaces before main
 // runs. It is not meant to be started by hand.
@@ -46,4 +47,5 @@ var roles = map[string]func(*stage.Conn) int{
 	"rc-tidy":    shim.Tidy,
 	"rc-unshare": shim.Unshare,
 	"rc-probe":   shim.Probe,
+	"rc-lend":    shim.Lend,
 }

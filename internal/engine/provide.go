@@ -166,6 +166,9 @@ func (l *launch) takeJoins() {
 			l.files["join-"+name] = l.joins.files[name]
 		}
 	}
+	if l.plan.ShmMount >= 0 {
+		l.files["join-mnt"] = l.joins.files["mnt"]
+	}
 }
 
 // sameHome enters the U0 of the container that is joined: a keeper that was

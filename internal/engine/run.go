@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,6 +99,9 @@ func (l *launch) design() error {
 	err := l.joinSandbox(in)
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(l.opts.Userns, "auto") {
+		in.UsedIDs = l.e.usedIDs()
 	}
 	plan, err := spec.Build(in)
 	if err != nil {
@@ -201,6 +205,23 @@ func (l *launch) record() error {
 	return nil
 }
 
+// usedIDs are the ids that other containers have for themselves alone. Two
+// starts at the same moment may still pick the same: a container's files are out
+// of reach of another's all the same, since each has its own mount namespace.
+func (e *Engine) usedIDs() []userns.IDMap {
+	var used []userns.IDMap
+	ids, err := e.Store.ContainerIDs()
+	if err != nil {
+		return nil
+	}
+	for _, id := range ids {
+		if c, err := e.Store.LoadContainer(id); err == nil {
+			used = append(used, c.OwnIDs...)
+		}
+	}
+	return used
+}
+
 func (l *launch) discard() {
 	if dir, err := l.e.Store.Trash(l.id); err == nil {
 		_ = l.e.removeTrees([]string{dir})
@@ -217,6 +238,9 @@ func (l *launch) fillRecord() {
 	r.Version, r.ID, r.Created, r.MachineID = 1, l.id, time.Now(), record.MachineID()
 	r.Rootfs, r.Command, r.Labels = o.Rootfs, p.Spec.Process.Args, p.Labels
 	r.AutoRemove, r.TTY, r.Interactive = o.Remove, o.TTY, o.Interactive
+	if strings.HasPrefix(o.Userns, "auto") {
+		r.OwnIDs = p.UIDMap
+	}
 	r.Network, r.Ports, r.StopSignal, r.StopAfter = network, p.Ports, p.StopSignal, p.StopAfter
 }
 
@@ -244,7 +268,7 @@ func (l *launch) configure(s Streams) {
 	c.Runtime, _ = l.e.Store.Runtime()
 	c.Spec, c.Driver, c.RootfsDir = p.Spec, fuse.Driver(l.e.Driver), l.opts.Rootfs
 	c.UIDMap, c.GIDMap = p.UIDMap, p.GIDMap
-	c.Clone = l.cloneFlags()
+	c.Clone, c.ShmMount = l.cloneFlags(), p.ShmMount
 	c.Network = string(p.Network.Kind)
 	c.Attach = slirp.Attach{ID: l.id, Ports: p.Ports, HostLoopback: p.HostLoop, IPv6: p.IPv6}
 	c.StopSignal, c.StopAfter = p.StopSignal, p.StopAfter

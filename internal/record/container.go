@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/userns"
 )
 
 // ErrNoContainer is what errors.Is finds in a failed look-up.
@@ -38,6 +39,7 @@ type Container struct {
 	Network     string            // kind, or container:ID
 	Ports       []slirp.Port      `json:",omitempty"`
 	Volumes     []VolumeUse       `json:",omitempty"`
+	OwnIDs      []userns.IDMap    `json:",omitempty"` // of --userns=auto: ids of U0 that no other container shall have
 	StopSignal  int
 	StopAfter   time.Duration
 	MachineID   string

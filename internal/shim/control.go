@@ -132,7 +132,7 @@ var shared = []struct {
 	kind int
 }{
 	{"user", unix.CLONE_NEWUSER}, {"net", unix.CLONE_NEWNET}, {"ipc", unix.CLONE_NEWIPC},
-	{"uts", unix.CLONE_NEWUTS}, {"pid", unix.CLONE_NEWPID},
+	{"uts", unix.CLONE_NEWUTS}, {"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS},
 }
 
 // namespaces lends the sandbox to another container. Its user namespace goes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -157,7 +158,7 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 		if mount.Type != "bind" {
 			continue
 		}
-		f, err := s.openSource(mount.Source, mount.Options)
+		f, err := s.openMount(i)
 		if err != nil {
 			return nil, files, err
 		}
@@ -184,18 +185,21 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 	return m, files, nil
 }
 
-// openSource clones the tree of a bind mount in the caller's view of the host.
-func (s *shim) openSource(source string, options []string) (*os.File, error) {
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-	for _, o := range options {
-		if o == "rbind" {
-			flags |= unix.AT_RECURSIVE
-		}
+// openMount clones the tree of a bind mount in the caller's view of the host.
+func (s *shim) openMount(i int) (*os.File, error) {
+	mount := &s.cfg.Spec.Mounts[i]
+	if i == s.cfg.ShmMount {
+		return s.borrowShm()
 	}
-	f, err := linux.OpenTree(unix.AT_FDCWD, source, flags)
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if slices.Contains(mount.Options, "rbind") {
+		flags |= unix.AT_RECURSIVE
+	}
+	f, err := s.openSource(mount.Source, flags)
 	if err == nil {
 		return f, nil
 	}
+	source := mount.Source
 	op, fix := "mount "+source, ""
 	switch {
 	case errors.Is(err, unix.EINVAL) && flags&unix.AT_RECURSIVE == 0:
@@ -206,6 +210,27 @@ func (s *shim) openSource(source string, options []string) (*os.File, error) {
 		fix = "you must be able to enter every folder on the path"
 	}
 	return nil, hint.New(op, unwrapErrno(err), fix)
+}
+
+// openSource resolves a path as the caller would, except inside a volume: its
+// content is a container's, whose links must not lead out of it.
+func (s *shim) openSource(source string, flags uint) (*os.File, error) {
+	rel, inside := strings.CutPrefix(source, s.store.Path("volumes")+"/")
+	parts := strings.SplitN(rel, "/", 3) // NAME/_data/SUBPATH
+	if !inside || len(parts) < 3 {
+		return linux.OpenTree(unix.AT_FDCWD, source, flags)
+	}
+	data, err := os.OpenFile(s.store.Path("volumes", parts[0], parts[1]), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	f, err := linux.OpenInRoot(int(data.Fd()), parts[2], unix.O_PATH, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return linux.OpenTree(int(f.Fd()), "", flags|unix.AT_EMPTY_PATH)
 }
 
 // hideRuntime covers the folder of our sockets where a bind mount would show it:

@@ -38,7 +38,7 @@ type Request struct {
 // Reply answers it.
 type Reply struct {
 	State    *record.State  `json:",omitempty"`
-	Files    []string       `json:",omitempty"` // u0, user, net, ipc, uts, pid
+	Files    []string       `json:",omitempty"` // u0, user, net, ipc, uts, pid, mnt
 	UIDMap   []userns.IDMap `json:",omitempty"`
 	GIDMap   []userns.IDMap `json:",omitempty"`
 	Hostname string         `json:",omitempty"`

@@ -126,6 +126,7 @@ func (f *Failure) Error() error {
 //	cgroup            folder to clone init into, if any
 //	seccomp           compiled filter, if any
 //	join-user, join-net, join-ipc, join-uts, join-pid   namespaces to join
+//	join-mnt          mount namespace that lends its /dev/shm (ShmMount)
 //	stdin, stdout, stderr   the caller's ends of the streams, if attached
 type Config struct {
 	Version    string // of rc; the shim refuses another's
@@ -141,6 +142,7 @@ type Config struct {
 	Clone      int    // CLONE_NEW* of the sandbox and the container
 	UIDMap     []userns.IDMap
 	GIDMap     []userns.IDMap
+	ShmMount   int    // index of the mount that is the joined container's /dev/shm; -1 for none
 	Network    string // kind of spec.NamespaceMode
 	Attach     slirp.Attach
 	Cgroup     string // path of the container's group, "" for none
