@@ -121,6 +121,12 @@ func (o order) carryOut() (string, error) {
 		return strings.Join(addrs, " "), err
 	case "interfaces":
 		return interfaces()
+	case "open":
+		f, err := os.Open(o.Addr)
+		if err == nil {
+			_ = f.Close()
+		}
+		return "", err
 	}
 	return "", fmt.Errorf("unknown order %q", o.Do)
 }
