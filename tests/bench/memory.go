@@ -88,11 +88,25 @@ func (w *world) processes() map[int]string {
 		if st.Sys().(*syscall.Stat_t).Uid != w.uid && statusUID(path) != w.uid {
 			continue
 		}
-		if name, err := os.ReadFile(path + "/comm"); err == nil {
-			found[pid] = strings.TrimSpace(string(name))
+		if name := nameOf(path); name != "" {
+			found[pid] = name
 		}
 	}
 	return found
+}
+
+// nameOf is a process's name; what was started through /proc/self/exe is called
+// "exe", and its first argument tells more.
+func nameOf(path string) string {
+	text, _ := os.ReadFile(path + "/comm")
+	name := strings.TrimSpace(string(text))
+	if name == "exe" {
+		args, _ := os.ReadFile(path + "/cmdline")
+		first, _, _ := strings.Cut(string(args), "\x00")
+		first, _, _ = strings.Cut(first, " ")
+		name = filepath.Base(first)
+	}
+	return name
 }
 
 func statusUID(path string) uint32 {
