@@ -282,7 +282,7 @@ func (l *launch) configure(s Streams) {
 	if l.image != nil {
 		c.Rootfs = fuse.Rootfs{
 			Layers: l.image.Layers, Upper: filepath.Join(c.Dir, "upper"), Work: filepath.Join(c.Dir, "work"),
-			Volatile: l.opts.Remove,
+			Volatile: l.opts.Remove, TarWhiteouts: l.image.Format == record.FormatAufs,
 		}
 		if p.Shifted {
 			c.Rootfs.UIDMap, c.Rootfs.GIDMap = diskMap(p.UIDMap), diskMap(p.GIDMap)
