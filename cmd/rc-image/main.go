@@ -53,8 +53,10 @@ func main() {
 		return // the unpacking child of containers/storage
 	}
 	environment()
-	logrus.SetLevel(logrus.ErrorLevel)
-	logrus.SetOutput(os.Stderr)
+	logrus.SetLevel(logrus.PanicLevel) // every failure reaches us as an error too
+	if level, err := logrus.ParseLevel(os.Getenv("RC_LOG")); err == nil {
+		logrus.SetLevel(level)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	err := dispatch(ctx, os.Args[1:])
 	interrupted := ctx.Err() != nil

@@ -65,6 +65,15 @@ func oneLine(err error) error {
 	return &line{text, err}
 }
 
+// joinLine is errors.Join on one line.
+func joinLine(errs []error) error {
+	var texts []string
+	for _, err := range errs {
+		texts = append(texts, oneLine(err).Error())
+	}
+	return &line{strings.Join(texts, "; "), errors.Join(errs...)}
+}
+
 // explain makes the refusal of a verb: one line, with what to do about it.
 func explain(op string, err error, registry string) error {
 	if err == nil {

@@ -39,13 +39,24 @@ func TestMain(m *testing.M) {
 		key, value, _ := strings.Cut(kv, "=")
 		_ = os.Setenv(key, value)
 	}
-	_ = os.Unsetenv("XDG_RUNTIME_DIR")
-	_ = os.Unsetenv("REGISTRY_AUTH_FILE")
-	logrus.SetLevel(logrus.ErrorLevel)
+	for _, key := range []string{"XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_CONFIG"} {
+		_ = os.Unsetenv(key)
+	}
 	if ref := os.Getenv("RC_TEST_PULL"); ref != "" {
+		logrus.SetLevel(logrus.PanicLevel)
 		os.Exit(pullAsHelper(ref))
 	}
-	os.Exit(m.Run())
+	// One home for all tests: containers/storage asks for it once a process.
+	home, err := os.MkdirTemp("", "rc-transfer-home-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_ = os.Setenv("HOME", home)
+	logrus.SetLevel(logrus.PanicLevel)
+	code := m.Run()
+	_ = os.RemoveAll(home)
+	os.Exit(code)
 }
 
 // enter runs this program again in a namespace; it returns only when there is none.
@@ -91,11 +102,12 @@ func newWorld(t *testing.T) *world {
 	if noNamespace != "" {
 		t.Skip("needs a user namespace with subordinate ids: ", noNamespace)
 	}
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CONFIG_HOME", "")
-	t.Setenv("XDG_DATA_HOME", "")
-	return &world{T: t, root: filepath.Join(home, "rc"), verify: types.OptionalBoolFalse}
+	for _, dir := range []string{".config", ".docker", ".cache"} {
+		if err := os.RemoveAll(filepath.Join(os.Getenv("HOME"), dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &world{T: t, root: filepath.Join(t.TempDir(), "rc"), verify: types.OptionalBoolFalse}
 }
 
 // do opens a session, runs one verb in it and closes it.

@@ -53,7 +53,7 @@ func (s *Session) Pull(ctx context.Context, typed string) error {
 	if len(failed) == 1 {
 		return explain(fmt.Sprintf("pull %q", typed), failed[0], reference.Domain(candidates[0]))
 	}
-	return hint.New(fmt.Sprintf("pull %q", typed), oneLine(errors.Join(failed...)), "name the registry in full: HOST/NAME[:TAG]")
+	return hint.New(fmt.Sprintf("pull %q", typed), joinLine(failed), "name the registry in full: HOST/NAME[:TAG]")
 }
 
 // candidates says what a typed name may mean. A name without a registry is

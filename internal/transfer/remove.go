@@ -22,13 +22,13 @@ func (s *Session) Remove(typed []string, force bool) error {
 	if err := s.collect(time.Time{}); err != nil {
 		failed = append(failed, explain("rmi", err, ""))
 	}
-	if len(failed) == 1 {
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
 		return failed[0]
 	}
-	if len(failed) > 1 {
-		return (&hint.Error{Err: errors.Join(failed...)}).WithCode(exitFailed)
-	}
-	return nil
+	return (&hint.Error{Err: joinLine(failed)}).WithCode(exitFailed)
 }
 
 func (s *Session) removeOne(typed string, force bool) error {

@@ -67,6 +67,8 @@ func Open(o Options) (*Session, error) {
 	}
 	s.sys.BigFilesTemporaryDir = s.work
 	s.sys.BlobInfoCacheDir = store.Path("cache")
+	// podman's note of what its user chose at a prompt; root's would be in /var/cache.
+	s.sys.UserShortNameAliasConfPath = store.Path("cache", "short-name-aliases.conf")
 	if s.layers, err = layers.Open(o.Root); err != nil {
 		s.Close()
 		return nil, err

@@ -16,6 +16,7 @@ import (
 // Options leave things out of the comparison.
 type Options struct {
 	NoMtime     bool
+	Since       int64    // a later mtime (Unix seconds) is only "while unpacking": of folders that no layer names
 	IgnoreXattr []string // prefixes
 }
 
@@ -105,7 +106,11 @@ func describe(path string, st *unix.Stat_t, o Options) (map[string]string, error
 		"mode":  fmt.Sprintf("%07o", st.Mode),
 		"owner": fmt.Sprintf("%d:%d", st.Uid, st.Gid),
 	}
-	if !o.NoMtime {
+	switch {
+	case o.NoMtime:
+	case o.Since > 0 && st.Mtim.Sec >= o.Since:
+		d["mtime"] = "while unpacking"
+	default:
 		d["mtime"] = fmt.Sprintf("%d.%09d", st.Mtim.Sec, st.Mtim.Nsec)
 	}
 	var err error

@@ -75,6 +75,12 @@ func TestMtimeAndIgnoredXattrs(t *testing.T) {
 	if diff, _, _ := Compare(a, b, Options{IgnoreXattr: []string{"user."}}); len(diff) != 2 || !strings.Contains(diff[0], "mtime") {
 		t.Errorf("with times: %q", diff) // both names of the file
 	}
+	if err := os.Chtimes(a+"/d/file", later.Add(time.Hour), later.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if diff, _, _ := Compare(a, b, Options{Since: later.Unix(), IgnoreXattr: []string{"user."}}); len(diff) != 0 {
+		t.Errorf("times after the beginning: %q", diff)
+	}
 	if diff, _, _ := Compare(a, b, Options{NoMtime: true, IgnoreXattr: []string{"user."}}); len(diff) != 0 {
 		t.Errorf("without times: %q", diff)
 	}

@@ -2,7 +2,7 @@
 // types, modes, owners, sizes, contents, link targets, device numbers, which
 // names are one file, extended attributes and modification times.
 //
-//	treecmp [-no-mtime] [-ignore-xattr PREFIX]... A B
+//	treecmp [-no-mtime | -since SECONDS] [-ignore-xattr PREFIX]... A B
 //
 // It prints a line a difference and exits 1, or the number of files and exits 0.
 // It is the judge of "the same image pulled by rc and by podman", so it trusts
@@ -24,13 +24,14 @@ func (p *prefixes) Set(s string) error { *p = append(*p, s); return nil }
 func main() {
 	var ignore prefixes
 	noMtime := flag.Bool("no-mtime", false, "do not compare modification times")
+	since := flag.Int64("since", 0, "take modification times after this (Unix seconds) as equal: folders that no layer names get the time of unpacking")
 	flag.Var(&ignore, "ignore-xattr", "leave out extended attributes that begin with this")
 	flag.Parse()
 	if flag.NArg() != 2 {
-		fmt.Fprintln(os.Stderr, "usage: treecmp [-no-mtime] [-ignore-xattr PREFIX]... A B")
+		fmt.Fprintln(os.Stderr, "usage: treecmp [-no-mtime | -since SECONDS] [-ignore-xattr PREFIX]... A B")
 		os.Exit(2)
 	}
-	o := Options{NoMtime: *noMtime, IgnoreXattr: ignore}
+	o := Options{NoMtime: *noMtime, Since: *since, IgnoreXattr: ignore}
 	differences, files, err := Compare(flag.Arg(0), flag.Arg(1), o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "treecmp:", err)
