@@ -20,9 +20,15 @@ const ownHost = "RC_NET_TEST_HOST"
 
 // TestResolver: names resolve through 10.0.2.3 although the host's resolver is
 // on the host's loopback, which is out of reach otherwise.
-func TestResolver(t *testing.T) {
+func TestResolver(t *testing.T) { onOwnHost(t, resolverInside) }
+
+// TestIPv6: slirp4netns's router advertisement gives an address and a route.
+func TestIPv6(t *testing.T) { onOwnHost(t, ipv6Inside) }
+
+// onOwnHost runs inside in this same test of a copy of the program.
+func onOwnHost(t *testing.T, inside func(*testing.T)) {
 	if os.Getenv(ownHost) != "" {
-		resolverInside(t)
+		inside(t)
 		return
 	}
 	if err := slirp.CheckHost(); err != nil {
@@ -36,28 +42,25 @@ func TestResolver(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	script := `mount --bind "$1" /etc/resolv.conf && exec /proc/self/fd/3 -test.run '^TestResolver$' -test.v`
+	script := `mount --bind "$1" /etc/resolv.conf && ip link set lo up && ip addr add 2001:db8::1/128 dev lo && exec /proc/self/fd/3 -test.v -test.run "^$2\$"`
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer self.Close()
-	cmd := exec.Command(unshare, "-r", "-m", "-n", "sh", "-c", script, "sh", conf)
+	cmd := exec.Command(unshare, "-r", "-m", "-n", "sh", "-c", script, "sh", conf, t.Name())
 	cmd.ExtraFiles = []*os.File{self}
 	cmd.Env = append(os.Environ(), ownHost+"=1")
 	out, err := cmd.CombinedOutput()
-	if err != nil && (strings.Contains(string(out), "unshare:") || strings.Contains(string(out), "mount:")) {
+	if err != nil && (strings.Contains(string(out), "unshare:") || strings.Contains(string(out), "mount:") || strings.Contains(string(out), "ip: not found")) {
 		t.Skipf("no namespaces of its own here: %s", out)
 	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestResolver") {
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func resolverInside(t *testing.T) {
-	if err := slirp.LoopbackUp(); err != nil {
-		t.Fatal(err)
-	}
 	c, err := net.ListenPacket("udp", "127.0.0.53:53")
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +76,20 @@ func resolverInside(t *testing.T) {
 	if _, err := s.do("dial", "udp", slirp.Gateway+":53"); err == nil {
 		t.Error("the host's loopback answers directly")
 	}
+}
+
+func ipv6Inside(t *testing.T) {
+	if err := serve("tcp6", "[2001:db8::1]:8080"); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t)
+	s := h.sandbox()
+	if _, got := s.mustAttach(slirp.Attach{IPv6: true}); !got.IPv6 {
+		t.Errorf("%+v", got)
+	}
+	h.eventually("the advertised address is there", func() bool { return strings.Contains(s.must("interfaces", "", ""), " fd00::") })
+	var err error
+	h.eventually("IPv6 leads out", func() bool { _, err = s.do("dial", "tcp6", "[2001:db8::1]:8080"); return err == nil })
 }
 
 // answerNames says 192.0.2.77 to every question about an IPv4 address.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ type keeper struct {
 
 // serveStarter reads where to listen, listens, says so, and serves.
 func serveStarter() error {
+	// A heap of 0.8 MB before the first collection, not of 4: it lives as long as
+	// any container, and works for milliseconds.
+	debug.SetGCPercent(20)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}

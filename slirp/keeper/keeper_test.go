@@ -146,7 +146,7 @@ func TestKeeperKilledStartedAttachedAgain(t *testing.T) {
 	}
 	defer u0.Close()
 	began := time.Now()
-	n, err := slirp.StartKeeper(h.runtime, "/proc/self/exe", h.mapping, u0)
+	n, err := slirp.StartKeeper(h.runtime, program(), h.mapping, u0)
 	if err != nil {
 		t.Fatal(err)
 	}
