@@ -95,7 +95,7 @@ func (e *Engine) enter() (*home, error) {
 	}
 	if h.mapping.SingleID {
 		if m, err := userns.Resolve(); err == nil && m.Why != nil {
-			e.Warn(m.Why.Error())
+			h.mapping.Why = m.Why // `rc run` says what is lost, with this reason
 		}
 	}
 	e.home = h

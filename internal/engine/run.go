@@ -355,6 +355,9 @@ func (l *launch) start(s Streams) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if m.Note != "" {
+		l.e.Warn("the root file system is by " + m.Note)
+	}
 	if m.Net != nil && len(m.Net.Ports) > 0 {
 		l.rec.Ports = m.Net.Ports // with the host ports that the keeper chose
 		if err := l.e.Store.SaveContainer(&l.rec); err != nil {

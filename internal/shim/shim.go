@@ -140,7 +140,8 @@ func (s *shim) create() error {
 	if err := s.save(atomicfile.Fast); err != nil {
 		return err
 	}
-	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: s.snapshot().Net})
+	st := s.snapshot()
+	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote})
 }
 
 func (s *shim) mountRoot() error {
@@ -153,7 +154,10 @@ func (s *shim) mountRoot() error {
 	if err != nil {
 		return err
 	}
-	s.state.Driver, s.state.DriverNote = string(s.rootfs.Driver), s.rootfs.Why
+	s.state.Driver = string(s.rootfs.Driver)
+	if s.rootfs.Why != "" {
+		s.state.DriverNote = s.state.Driver + " (" + s.rootfs.Why + ")"
+	}
 	s.undo.Push(func() { _ = s.rootfs.Close() })
 	return nil
 }

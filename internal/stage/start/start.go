@@ -57,15 +57,16 @@ const (
 // Message is one packet. Files names the descriptors beside it, in order.
 type Message struct {
 	Kind   Kind
-	Files  []string `json:",omitempty"`
-	Exit   *Exit    `json:",omitempty"`
-	Fail   *Failure `json:",omitempty"`
-	Signal int      `json:",omitempty"`
-	Rows   uint16   `json:",omitempty"`
-	Cols   uint16   `json:",omitempty"`
-	Stream string   `json:",omitempty"` // stdout or stderr
-	PID    int      `json:",omitempty"`
-	Net    *slirp.Attached
+	Files  []string        `json:",omitempty"`
+	Exit   *Exit           `json:",omitempty"`
+	Fail   *Failure        `json:",omitempty"`
+	Signal int             `json:",omitempty"`
+	Rows   uint16          `json:",omitempty"`
+	Cols   uint16          `json:",omitempty"`
+	Stream string          `json:",omitempty"` // stdout or stderr
+	PID    int             `json:",omitempty"`
+	Note   string          `json:",omitempty"` // what the user should know of the root file system
+	Net    *slirp.Attached `json:",omitempty"`
 }
 
 // Exit says how the payload ended.
