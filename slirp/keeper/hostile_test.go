@@ -185,8 +185,10 @@ func TestKeeperHoldsNothingOfItsStarter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(status, []byte("Umask:\t0077")) {
-		t.Errorf("umask: %s", status)
+	for _, want := range []string{"Umask:\t0077", "Name:\trc-net\n"} {
+		if !bytes.Contains(status, []byte(want)) {
+			t.Errorf("no %q in %s", want, status)
+		}
 	}
 	if sid, err := unix.Getsid(pid); err != nil || sid != pid {
 		t.Errorf("session %d of %d, %v", sid, pid, err)
