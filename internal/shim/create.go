@@ -60,7 +60,7 @@ func (s *shim) cloneInit() error {
 		Path:  linux.ProcFD(programs) + "/rc-init",
 		Args:  []string{"rc-boot", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
-		Conn: theirs.File(), Setsid: true,
+		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
 	}
 	s.plan(p)
 	return s.spawn(p)
