@@ -81,7 +81,14 @@ func (e *Engine) Load(id string) (*Entry, error) {
 	if st == nil {
 		st = &record.State{Status: record.Created}
 	}
-	return &Entry{*c, *st, alive}, nil
+	return &Entry{*c, *st, alive || shimLives(st)}, nil
+}
+
+// shimLives looks at the process itself. Its lock says the same, except where a
+// logout took the runtime folder away from under it.
+func shimLives(st *record.State) bool {
+	return st != nil && st.ShimPID > 0 &&
+		linux.Identity{PID: st.ShimPID, StartTime: st.ShimStart, BootID: st.BootID}.Alive()
 }
 
 // reconcile repairs a container whose life lock is free: a half-made one is
@@ -103,7 +110,7 @@ func (e *Engine) reconcile(id string) error {
 	if c, st, err = e.peek(id); err != nil { // anew, under the lock
 		return err
 	}
-	if st != nil && st.Status == record.Exited {
+	if st != nil && st.Status == record.Exited || c != nil && shimLives(st) {
 		return nil
 	}
 	if path, err := e.Store.ControlPath(id); err == nil {
@@ -258,7 +265,7 @@ func (e *Engine) Remove(ref string, force bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if alive {
+	if st, err := e.Store.LoadState(id); alive || err == nil && shimLives(st) {
 		if !force {
 			return "", hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is running").WithCode(1)
 		}
@@ -292,12 +299,17 @@ func (e *Engine) Kill(id string) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := control.Ask(path, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout); err != nil && !errors.Is(err, control.ErrGone) {
+	_, _, err = control.Ask(path, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout)
+	if err != nil && !errors.Is(err, control.ErrGone) {
 		return err
+	}
+	st, serr := e.Store.LoadState(id)
+	if err != nil && serr == nil {
+		e.endOrphan(st) // its socket went with the runtime folder: its shim sees the end
 	}
 	for range 500 {
 		alive, err := e.Store.Alive(id)
-		if err != nil || !alive {
+		if err != nil || !alive && !shimLives(st) {
 			return err
 		}
 		time.Sleep(10 * time.Millisecond)
