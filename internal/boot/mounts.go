@@ -227,6 +227,8 @@ func placeFix(err error) string {
 		return "a part of that path in the image is a file or an endless link: mount it elsewhere"
 	case errors.Is(err, unix.EROFS):
 		return "that path is inside a read-only mount: make it there first"
+	case errors.Is(err, unix.EACCES):
+		return "the folder that holds it must be writable by you"
 	}
 	return ""
 }

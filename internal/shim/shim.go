@@ -298,9 +298,15 @@ func (s *shim) abandon(err error) {
 		})
 		_ = s.save(atomicfile.Fast)
 	}
-	_ = s.tell(&start.Message{Kind: start.KindFailed, Fail: start.Fail(err)})
-	if s.cfg != nil {
-		s.closeControl()
+	gone := s.tell(&start.Message{Kind: start.KindFailed, Fail: start.Fail(err)}) != nil
+	if s.cfg == nil {
+		return
+	}
+	s.closeControl()
+	if gone && !s.started {
+		// rc would have removed what it made; it was killed.
+		_ = Remove(s.store, s.cfg.ID, s.cfg.Name, s.cfg.Image, s.cfg.Anonymous)
+		s.store.DropLife(s.cfg.ID, s.files["life"])
 	}
 }
 
