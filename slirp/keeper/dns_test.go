@@ -42,7 +42,7 @@ func onOwnHost(t *testing.T, inside func(*testing.T)) {
 	if err != nil {
 		t.Skip(err)
 	}
-	script := `mount --bind "$1" /etc/resolv.conf && ip link set lo up && ip addr add 2001:db8::1/128 dev lo && exec /proc/self/fd/3 -test.v -test.run "^$2\$"`
+	script := `mount --bind "$1" /etc/resolv.conf && ip link set lo up && ip addr add 2001:db8::1/128 dev lo nodad && exec /proc/self/fd/3 -test.v -test.run "^$2\$"`
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
