@@ -24,7 +24,8 @@ const (
 	maxTrailer   = 16 << 20 // zero bytes after the end mark: tars are padded to 10 KiB
 	spareBytes   = 16 << 20 // left free on the disk, so that a bomb does not fill it
 	spareInodes  = 1024
-	checkEntries = 4096 // entries between two looks at the disk
+	maxSparse    = 4 << 30 // bytes that sparse files of a layer may grow to
+	checkEntries = 4096    // entries between two looks at the disk
 )
 
 // forbidden are the xattrs that mean something to what mounts the layer: with
@@ -40,6 +41,7 @@ type filter struct {
 	dir     string
 	seen    map[string]struct{} // names in this layer, without whiteouts
 	size    int64               // bytes of files
+	sparse  int64               // bytes of sparse files, mostly holes that nothing was sent for
 	entries int
 	reserve int64 // bytes unpacked since the last look at the disk
 	done    chan error
@@ -124,6 +126,7 @@ func (f *filter) edit(h *tar.Header) (keep bool, err error) {
 	if h.Name, err = inside(h.Name, "name"); err != nil {
 		return false, err
 	}
+	holes := h.Typeflag == tar.TypeGNUSparse
 	switch h.Typeflag {
 	case tar.TypeXGlobalHeader, tar.TypeChar, tar.TypeBlock:
 		// Device nodes cannot be made in a user namespace; the 0:0 one would
@@ -146,6 +149,11 @@ func (f *filter) edit(h *tar.Header) (keep bool, err error) {
 		return false, err
 	}
 	f.size += h.Size
+	if h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" || holes {
+		if f.sparse += h.Size; f.sparse > maxSparse || f.sparse < 0 {
+			return false, fmt.Errorf("%q is a sparse file of %d MiB, and a layer may hold %d", h.Name, h.Size>>20, maxSparse>>20)
+		}
+	}
 	if err := f.room(h.Size); err != nil {
 		return false, err
 	}

@@ -206,7 +206,7 @@ func TestBombs(t *testing.T) {
 	copy(sparse[386:], fmt.Sprintf("%011o\x00%011o\x00", 0, 4))
 	copy(sparse[483:], "\x80\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00")
 	checksum(sparse)
-	if _, err := through(t, here(t), sparse); !errors.Is(err, unix.ENOSPC) {
+	if _, err := through(t, here(t), sparse); err == nil || !strings.Contains(err.Error(), "sparse file") {
 		t.Errorf("a sparse file of 2^60 bytes: %v", err)
 	}
 }
