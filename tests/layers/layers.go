@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "userns"},
 	"cgroup":        {"internal/host"},
 
-	"internal/record":  {"slirp"}, // for the published ports of a container
+	"internal/record":  {"slirp", "userns"}, // for the published ports and the ids of a container
 	"internal/seccomp": {},
 	"internal/spec":    {"internal/record", "cgroup", "slirp", "userns"},
 	"internal/boot":    {"internal/spec", "internal/stage", "internal/stage/start"},
