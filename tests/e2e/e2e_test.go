@@ -10,6 +10,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -106,10 +107,11 @@ func condition(name string) (bool, error) {
 // scriptState is what commands of one script remember.
 type scriptState struct {
 	t      testscript.T
-	number int
 	before residue
 	saved  []string // of `snapshot`
 	stderr string   // of the last command
+
+	background map[string]*background
 }
 
 type stateKey struct{}
@@ -118,7 +120,7 @@ var scripts int
 
 func setup(env *testscript.Env) error {
 	scripts++
-	s := &scriptState{t: env.T(), number: scripts}
+	s := &scriptState{t: env.T(), background: map[string]*background{}}
 	env.Values[stateKey{}] = s
 	home := filepath.Join(env.WorkDir, "home")
 	// Sockets have 107 bytes for their path (unix(7)), so this one is short.
@@ -156,7 +158,20 @@ func setup(env *testscript.Env) error {
 			env.Setenv(name, v)
 		}
 	}
-	env.Defer(func() { removeTree(filepath.Join(home, ".local")) })
+	env.Defer(func() {
+		removeContainers(env)
+		removeTree(filepath.Join(home, ".local"))
+	})
 	s.before = takeResidue(env.Getenv("ROOT"), run)
 	return nil
+}
+
+// removeContainers ends what a failed script left running, so that the next
+// script does not find it.
+func removeContainers(env *testscript.Env) {
+	cmd := exec.Command("sh", "-c", `ids=$(rc ps -aq) && [ -z "$ids" ] || rc rm -f $ids`)
+	for _, name := range []string{"HOME", "PATH", "XDG_RUNTIME_DIR"} {
+		cmd.Env = append(cmd.Env, name+"="+env.Getenv(name))
+	}
+	_ = cmd.Run() // a store that is not there has nothing to end
 }
