@@ -101,7 +101,7 @@ func (c *Client) ask(op string, limit time.Duration, r *Request, files ...*os.Fi
 	}
 	if reply.Failed != nil {
 		stage.CloseFiles(got)
-		return nil, nil, reply.Failed.Err()
+		return nil, nil, reply.Failed.Error()
 	}
 	return &reply, got, nil
 }

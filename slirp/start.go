@@ -111,7 +111,7 @@ func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.F
 	case err != nil:
 		return hint.New(op, fmt.Errorf("%s ended or did not answer: %w", rcNetPath, err), "run `rc info`")
 	case reply.Failed != nil:
-		return reply.Failed.Err()
+		return reply.Failed.Error()
 	case !reply.Ready:
 		return hint.Newf(op, "install rc and "+rcNetPath+" together", "it answers with something else")
 	}

@@ -128,17 +128,17 @@ func TestFailureCrosses(t *testing.T) {
 		hint.New("publish port 80", unix.EACCES, "choose another").WithCode(126),
 		&os.PathError{Op: "open", Path: "/dev/net/tun", Err: unix.EACCES},
 	} {
-		f := FailureOf(err)
+		f := stage.Fail(err)
 		data, e := json.Marshal(f)
-		var got Failure
+		var got stage.Failure
 		if e == nil {
 			e = json.Unmarshal(data, &got)
 		}
-		if e != nil || !errors.Is(got.Err(), unix.EACCES) || hint.ExitCode(got.Err()) != hint.ExitCode(err) {
-			t.Errorf("%v became %v", err, got.Err())
+		if e != nil || !errors.Is(got.Error(), unix.EACCES) || hint.ExitCode(got.Error()) != hint.ExitCode(err) {
+			t.Errorf("%v became %v", err, got.Error())
 		}
 	}
-	if got := FailureOf(hint.New("a", unix.EPERM, "b")).Err().Error(); got != "a: operation not permitted; b" {
+	if got := stage.Fail(hint.New("a", unix.EPERM, "b")).Error().Error(); got != "a: operation not permitted; b" {
 		t.Error(got)
 	}
 }

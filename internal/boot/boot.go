@@ -149,7 +149,9 @@ func (b *box) identifyHost() error {
 		}
 	}
 	if b.cfg.Inside.OwnNet {
-		return loopbackUp()
+		if err := linux.LoopbackUp(); err != nil {
+			return hint.New("set up the network namespace", err, "")
+		}
 	}
 	return nil
 }

@@ -217,21 +217,3 @@ func envValue(env []string, key string) string {
 	}
 	return value
 }
-
-// loopbackUp brings lo up in our own network namespace (netdevice(7)).
-func loopbackUp() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return hint.New("bring lo up", err, "")
-	}
-	defer unix.Close(s)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err != nil {
-		return hint.New("bring lo up", err, "")
-	}
-	return nil
-}

@@ -74,7 +74,7 @@ type result struct {
 
 // payloadRole does what it is told inside the sandbox.
 func payloadRole() error {
-	if err := slirp.LoopbackUp(); err != nil {
+	if err := linux.LoopbackUp(); err != nil {
 		return err
 	}
 	c := stage.NewConn(connFD)

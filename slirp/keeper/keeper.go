@@ -61,7 +61,7 @@ func serveStarter() error {
 	}
 	k, err := open(&s)
 	if err != nil {
-		_ = conn.Send(&slirp.Reply{Failed: slirp.FailureOf(err)})
+		_ = conn.Send(&slirp.Reply{Failed: stage.Fail(err)})
 		return err
 	}
 	// rc has the lock open too: it is free when both of us are done with it.

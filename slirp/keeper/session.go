@@ -107,7 +107,7 @@ func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*o
 	return failed(hint.New("talk to the keeper of the network", unix.EPROTO, "")), nil
 }
 
-func failed(err error) *slirp.Reply { return &slirp.Reply{Failed: slirp.FailureOf(err)} }
+func failed(err error) *slirp.Reply { return &slirp.Reply{Failed: stage.Fail(err)} }
 
 func (s *session) welcome() (*slirp.Reply, []*os.File) {
 	u0, err := linux.OpenNamespace(0, unix.CLONE_NEWUSER)

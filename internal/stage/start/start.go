@@ -21,15 +21,13 @@
 package start
 
 import (
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/rc-containers/rc/fuse"
-	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -75,48 +73,11 @@ type Exit struct {
 	OOMKilled bool
 }
 
-// Failure is a refusal that crosses a socket: errors.Is on an errno and the
-// exit code hold on the other side.
-type Failure struct {
-	Op    string
-	Text  string
-	Errno int
-	Fix   string
-	Code  int
-}
-
-// remoteError keeps the text of a refusal and the errno below it.
-type remoteError struct {
-	text  string
-	errno syscall.Errno
-}
-
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error {
-	if e.errno == 0 {
-		return nil
-	}
-	return e.errno
-}
+// Failure is a refusal that crosses the socket.
+type Failure = stage.Failure
 
 // Fail packs an error.
-func Fail(err error) *Failure {
-	f := &Failure{Text: err.Error(), Code: hint.ExitCode(err)}
-	var h *hint.Error
-	if errors.As(err, &h) && errors.Is(err, h.Err) {
-		f.Op, f.Text, f.Fix = h.Op, h.Err.Error(), h.Fix
-	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		f.Errno = int(errno)
-	}
-	return f
-}
-
-// Error unpacks a refusal.
-func (f *Failure) Error() error {
-	return &hint.Error{Op: f.Op, Err: &remoteError{f.Text, syscall.Errno(f.Errno)}, Fix: f.Fix, Code: f.Code}
-}
+func Fail(err error) *Failure { return stage.Fail(err) }
 
 // Config is what `rc` gives the shim, in a sealed memory file. Descriptors
 // travel beside it under the names in Message.Files:
