@@ -36,7 +36,7 @@ type launch struct {
 	id    string
 	home  *home
 	joins *sandbox
-	stand *os.File // cgroup of the shim, where it must not be ours; nil: ours
+	stand *os.File            // cgroup of the shim, where it must not be ours; nil: ours
 	files map[string]*os.File // for the shim, by name
 	rec   record.Container
 	cfg   start.Config
