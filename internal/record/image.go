@@ -26,8 +26,8 @@ const (
 var ErrNoImage = errors.New("no such image")
 
 // Image is one image, written by rc-image after its layers are in the store.
-// What stands below Names is filled in by Images and NamesOf, never saved: a
-// name is a file in image-names and that file alone says whose it is.
+// Names is filled in by Images, never saved: a name is a file in image-names, and
+// that file alone says whose it is.
 type Image struct {
 	ID           string    // sha256 of the config blob, 64 hex digits
 	Digest       string    // of the manifest or index that was asked for, sha256:…
@@ -42,7 +42,7 @@ type Image struct {
 	SingleID     bool     // unpacked with one id mapped: owners are in user.containers.override_stat
 	Config       ImageConfig
 
-	Names []string `json:"-"`
+	Names []string `json:"-"` // with their tags, sorted; digests are in RepoDigests
 }
 
 // ImageConfig is the part of an OCI image config that a container inherits
@@ -171,10 +171,20 @@ func (s *Store) Images() ([]*Image, error) {
 			bad = append(bad, err)
 			continue
 		}
-		img.Names = names[id]
+		img.Names = tagged(names[id])
 		images = append(images, img)
 	}
 	return images, errors.Join(bad...)
+}
+
+// tagged leaves out the references by digest.
+func tagged(names []string) (tags []string) {
+	for _, n := range names {
+		if !strings.Contains(n, "@") {
+			tags = append(tags, n)
+		}
+	}
+	return tags
 }
 
 // SaveImage writes or replaces the record of an image whose layers are in the

@@ -132,6 +132,7 @@ func TestImagesListsNamesAndReportsDamage(t *testing.T) {
 	s := imageStore(t, idA, idB)
 	_ = s.Tag(idA, "one")
 	_ = s.Tag(idA, "two")
+	_ = s.SetName("docker.io/library/one@sha256:"+strings.Repeat("d", 64), idA)
 	_ = os.WriteFile(s.Path("images", idB, "image.json"), []byte("{"), 0o600)
 	_ = os.WriteFile(s.Path("image-names", "damaged"), []byte("x"), 0o600)
 	images, err := s.Images()

@@ -32,7 +32,7 @@ func (s *Session) admit(ctx context.Context, ref types.ImageReference, src *sour
 	defer policy.Destroy() //nolint:errcheck // nothing is held
 	_, err = copy.Image(ctx, policy, dest, sourceRef{ref, src}, &copy.Options{
 		SourceCtx: s.sys, DestinationCtx: s.sys,
-		ReportWriter:     s.reportWriter(),
+		ReportWriter:     s.reportWriter(src.cache != nil),
 		RemoveSignatures: true, // they belong to the registry, and were checked
 	})
 	if err != nil {

@@ -54,7 +54,7 @@ func (l *line) Unwrap() error { return l.err }
 
 // noise are the library's outer layers, which tell the user nothing.
 var noise = regexp.MustCompile(`^(initializing source docker://\S+: |copying system image from manifest list: |copying image \S+ from manifest list: |` +
-	`writing blob: (adding layer with blob \S+: )?|storing blob to file "[^"]*": |unable to retrieve auth token: |pinging container registry \S+: |` +
+	`happened during read: |writing blob: (adding layer with blob \S+: )?|storing blob to file "[^"]*": |unable to retrieve auth token: |pinging container registry \S+: |` +
 	`committing the finished image: |reading blob sha256:[0-9a-f]{64}: (?:fetching blob: )?)`)
 
 func oneLine(err error) error {
@@ -62,6 +62,7 @@ func oneLine(err error) error {
 	for noise.MatchString(text) {
 		text = noise.ReplaceAllString(text, "")
 	}
+	text = strings.Replace(text, "Digest did not match, expected", "a blob does not match its digest: expected", 1)
 	return &line{text, err}
 }
 

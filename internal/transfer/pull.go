@@ -29,14 +29,14 @@ func (s *Session) Pull(ctx context.Context, typed string) error {
 	if err != nil {
 		return hint.New(fmt.Sprintf("pull %q", typed), err, "an image is written [REGISTRY/]NAME[:TAG][@DIGEST]")
 	}
-	if short.Tag == "" && short.Digest == "" && !s.Quiet {
-		fmt.Fprintln(s.Report, "Using default tag: latest")
-	}
 	candidates, err := s.candidates(typed, short)
 	if err != nil {
 		return hint.New(fmt.Sprintf("pull %q", typed), oneLine(err), "see registries.conf: containers-registries.conf(5)")
 	}
 	var failed []error
+	if short.Tag == "" && short.Digest == "" {
+		s.greeting = "Using default tag: latest"
+	}
 	for _, named := range candidates {
 		err := s.pullNamed(ctx, named)
 		if err == nil {
@@ -137,15 +137,11 @@ func (s *Session) pullOnce(ctx context.Context, named reference.Named, cache *bl
 		return err
 	}
 	defer src.end()
-	if t, ok := canonical.(reference.Tagged); ok {
-		s.say("%s: Pulling from %s", t.Tag(), reference.Path(named))
-	} else {
-		s.say("Pulling from %s", reference.Path(named))
-	}
 	o, err := s.inspect(ctx, src)
 	if err != nil {
 		return err
 	}
+	s.greet(named)
 	known := s.complete(o.id)
 	byTop, byChosen := named.Name()+"@"+o.top.String(), named.Name()+"@"+o.chosen.String()
 	if err := s.admitOnce(ctx, ref, src, o, []string{byTop}); err != nil {
@@ -160,6 +156,20 @@ func (s *Session) pullOnce(ctx context.Context, named reference.Named, cache *bl
 	_ = s.collect(time.Time{})
 	s.report(canonical, o, known)
 	return nil
+}
+
+// greet prints Docker's first lines, once there is something to pull: before
+// that a refusal is the only line.
+func (s *Session) greet(named reference.Named) {
+	if s.greeting != "" {
+		s.say("%s", s.greeting)
+		s.greeting = ""
+	}
+	what := "Pulling from " + reference.Path(named)
+	if t, ok := named.(reference.Tagged); ok {
+		what = t.Tag() + ": " + what
+	}
+	s.say("%s", what)
 }
 
 // report prints Docker's closing lines.

@@ -95,7 +95,7 @@ func TestPullSaysWhatDockerSays(t *testing.T) {
 func TestFaultyRegistries(t *testing.T) {
 	big := catalogue(t, "test/big")
 	for fault, why := range map[images.Fault]string{
-		images.CorruptLayer: "Digest did not match", images.WrongManifest: "", images.HugeManifest: "too large", images.Unauthorized: "rc login 127.0.0.1",
+		images.CorruptLayer: "does not match its digest", images.WrongManifest: "", images.HugeManifest: "too large", images.Unauthorized: "rc login 127.0.0.1",
 		images.Broken: "500", images.NotAManifest: "", images.TruncatedLayer: "unexpected EOF",
 	} {
 		t.Run(string(fault), func(t *testing.T) {

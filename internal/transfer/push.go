@@ -33,7 +33,7 @@ func (s *Session) send(ctx context.Context, id string, dest types.ImageReference
 	}
 	defer policy.Destroy() //nolint:errcheck // nothing is held
 	return copy.Image(ctx, policy, dest, src, &copy.Options{
-		SourceCtx: s.sys, DestinationCtx: sys, ReportWriter: s.reportWriter()})
+		SourceCtx: s.sys, DestinationCtx: sys, ReportWriter: s.reportWriter(dest.Transport() == docker.Transport)})
 }
 
 // Push sends an image to the registry that its name says and prints Docker's

@@ -25,6 +25,7 @@ import (
 	"github.com/containers/image/v5/signature"
 	"github.com/containers/image/v5/types"
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/rc-containers/rc/fuse/layers"
 	"github.com/rc-containers/rc/internal/hint"
@@ -49,7 +50,9 @@ type Session struct {
 	layers *layers.Store
 	sys    *types.SystemContext
 	work   string
-	lock   *os.File // flock on work/lock: alive
+	// greeting is said before the first progress of a pull.
+	greeting string
+	lock     *os.File // flock on work/lock: alive
 }
 
 // Open makes a session. Close ends it.
@@ -176,9 +179,11 @@ func (s *Session) say(format string, args ...any) {
 	}
 }
 
-// reportWriter is for the library's bars or lines.
-func (s *Session) reportWriter() io.Writer {
-	if s.Quiet {
+// reportWriter is for the library's bars or lines. What moves between this
+// disk and this disk takes no time worth a line in a log: bars only.
+func (s *Session) reportWriter(remote bool) io.Writer {
+	f, isFile := s.Report.(*os.File)
+	if s.Quiet || !remote && !(isFile && term.IsTerminal(int(f.Fd()))) {
 		return nil
 	}
 	return s.Report
