@@ -4,7 +4,9 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,9 +28,7 @@ var counter atomic.Uint32
 // Write replaces path by data with the given mode. On error path is untouched
 // and no temporary file is left.
 func Write(path string, data []byte, mode os.FileMode, d Durability) (err error) {
-	tmp := filepath.Join(filepath.Dir(path),
-		"."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid())+"."+strconv.Itoa(int(counter.Add(1))))
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, tmp, err := create(path, mode)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,19 @@ func Write(path string, data []byte, mode os.FileMode, d Durability) (err error)
 		return SyncDir(filepath.Dir(path))
 	}
 	return nil
+}
+
+// create makes the temporary file. A name that is taken was left by a process
+// which had our pid and was killed: the next one is tried.
+func create(path string, mode os.FileMode) (*os.File, string, error) {
+	for {
+		tmp := filepath.Join(filepath.Dir(path),
+			"."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid())+"."+strconv.Itoa(int(counter.Add(1))))
+		f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, tmp, err
+		}
+	}
 }
 
 // SyncDir makes the entries of a folder durable.
