@@ -8,10 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The life lock of a container is an flock on <runtime>/c/<id>.lock. `rc` takes
-// it before it makes anything and hands the same open file to the shim, so that
-// there is no instant at which a half-made container looks abandoned. It lives
-// in the runtime folder because the root may be on NFS and shared by hosts.
+// The life lock of a container is an open file description lock (fcntl(2)) on
+// <runtime>/c/<id>.lock. `rc` takes it before it makes anything and hands the
+// same open file to the shim, so that there is no instant at which a half-made
+// container looks abandoned. It lives in the runtime folder because the root may
+// be on NFS and shared by hosts. Not a flock(2), which can only be asked about by
+// taking it: `rc ps` would make a `rc rm` at the same moment fail.
+
+// wholeFile is an exclusive lock, to be taken or to be asked about.
+func wholeFile() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK, Whence: unix.SEEK_SET} }
 
 // LifeLockPath is where the lock of a container stands.
 func (s *Store) LifeLockPath(id string) (string, error) {
@@ -30,9 +35,13 @@ func (s *Store) TakeLife(id string) (*os.File, error) {
 		return nil, err
 	}
 	for {
-		f, err := LockFile(path, unix.LOCK_EX|unix.LOCK_NB)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, err
+		}
+		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile()); err != nil {
+			_ = f.Close()
+			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 		}
 		// The holder before us may have removed the path between our open and
 		// our lock: then the lock is on a file that nobody else can find.
@@ -52,8 +61,8 @@ func (s *Store) DropLife(id string, lock *os.File) {
 	_ = lock.Close()
 }
 
-// Alive tells whether a live process holds the container's life lock. It takes
-// no lock that another command could trip over for longer than two calls.
+// Alive tells whether a live process holds the container's life lock. It takes no
+// lock itself.
 func (s *Store) Alive(id string) (bool, error) {
 	path, err := s.LifeLockPath(id)
 	if err != nil {
@@ -67,14 +76,9 @@ func (s *Store) Alive(id string) (bool, error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	switch err := unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); err {
-	case nil:
-		return false, nil
-	case unix.EWOULDBLOCK:
-		return true, nil
-	default:
-		return false, err
-	}
+	held := wholeFile()
+	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, held)
+	return err == nil && held.Type != unix.F_UNLCK, err
 }
 
 // ControlPath is the socket on which the container's shim listens.
