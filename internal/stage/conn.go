@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,10 @@ var ErrTooLarge = errors.New("message is larger than the protocol allows")
 
 // Conn is one end of a conversation. It uses Go's poller, so a waiting reader
 // costs no thread. Send and Recv may run at the same time; two Sends may not.
-type Conn struct{ f *os.File }
+type Conn struct {
+	f      *os.File
+	closed atomic.Bool
+}
 
 // Pair returns two connected ends, both close-on-exec.
 func Pair() (*Conn, *Conn, error) {
@@ -43,14 +47,18 @@ func Pair() (*Conn, *Conn, error) {
 // NewConn takes ownership of fd, a SOCK_SEQPACKET socket.
 func NewConn(fd int) *Conn {
 	_ = unix.SetNonblock(fd, true) // before NewFile: that is what puts it on the poller
-	return &Conn{os.NewFile(uintptr(fd), "conversation")}
+	return &Conn{f: os.NewFile(uintptr(fd), "conversation")}
 }
 
 // File lends the descriptor, to hand to a child; the Conn keeps owning it.
 func (c *Conn) File() *os.File { return c.f }
 
-// Close ends the conversation; the other side reads io.EOF.
-func (c *Conn) Close() error { return c.f.Close() }
+// Close ends the conversation; the other side reads io.EOF, and our own waiting
+// Recv os.ErrClosed.
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	return c.f.Close()
+}
 
 // SetDeadline bounds every later Send and Recv; the zero time means no bound.
 func (c *Conn) SetDeadline(t time.Time) error { return c.f.SetDeadline(t) }
@@ -84,6 +92,15 @@ func (c *Conn) Send(v any, files ...*os.File) error {
 	if err == nil {
 		err = serr
 	}
+	return closedError(err, &c.closed)
+}
+
+// closedError names what os.File's raw access leaves unnamed: the poller's own
+// error for a file that was closed meanwhile is no os.ErrClosed.
+func closedError(err error, closed *atomic.Bool) error {
+	if err != nil && closed.Load() {
+		return os.ErrClosed
+	}
 	return err
 }
 
@@ -107,7 +124,7 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 		err = rerr
 	}
 	if err != nil {
-		return nil, err
+		return nil, closedError(err, &c.closed)
 	}
 	files, err := receivedFiles(oob[:oobn])
 	if err != nil {

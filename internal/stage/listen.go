@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,8 +15,9 @@ import (
 // an abstract socket is open to everybody in the network namespace, which with
 // --network=host is the container.
 type Listener struct {
-	f    *os.File
-	path string
+	f      *os.File
+	path   string
+	closed atomic.Bool
 }
 
 // Listen binds path, replacing what a dead process left there. The caller holds
@@ -33,10 +36,10 @@ func Listen(path string) (*Listener, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return &Listener{os.NewFile(uintptr(fd), path), path}, nil
+	return &Listener{f: os.NewFile(uintptr(fd), path), path: path}, nil
 }
 
-// Accept waits for the next conversation.
+// Accept waits for the next conversation; os.ErrClosed after Close.
 func (l *Listener) Accept() (*Conn, error) {
 	raw, err := l.f.SyscallConn()
 	if err != nil {
@@ -52,24 +55,32 @@ func (l *Listener) Accept() (*Conn, error) {
 		err = aerr
 	}
 	if err != nil {
-		return nil, err
+		return nil, closedError(err, &l.closed)
 	}
 	return NewConn(nfd), nil
 }
 
 // Close stops listening and removes the path.
 func (l *Listener) Close() error {
+	l.closed.Store(true)
 	_ = unix.Unlink(l.path)
 	return l.f.Close()
 }
 
+// dialPatience bounds the wait for a place in the listener's queue. A process
+// that is stopped lets it fill up, and connect(2) would then wait for ever.
+var dialPatience = 5 * time.Second
+
 // Dial connects to the socket at path. errors.Is(err, unix.ENOENT) or
-// unix.ECONNREFUSED says that nobody lives there.
+// unix.ECONNREFUSED says that nobody lives there; unix.EAGAIN, that whoever
+// does accepted nobody for 5 s.
 func Dial(path string) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
+	patience := unix.NsecToTimeval(dialPatience.Nanoseconds())
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience) // for connect(2), socket(7)
 	err = viaDir(path, func(short string) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: short}) })
 	if err != nil {
 		_ = unix.Close(fd)
