@@ -28,15 +28,19 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"pty":      cmdPty,
 	"one-line": cmdOneLine,
 
-	"one-line-or-ok": cmdOneLineOrOK,
-	"nothing-left":   cmdNothingLeft,
-	"snapshot":       cmdSnapshot,
-	"unchanged":      cmdUnchanged,
-	"random-file":    cmdRandomFile,
-	"signal":         cmdSignal,
-	"serve":          cmdServe,
-	"asked":          cmdAsked,
-	"archive":        cmdArchive,
+	"as-user":         program0("as-user"),
+	"as-user-without": program0("as-user-without"),
+	"one-line-or-ok":  cmdOneLineOrOK,
+	"nothing-left":    cmdNothingLeft,
+	"snapshot":        cmdSnapshot,
+	"unchanged":       cmdUnchanged,
+	"random-file":     cmdRandomFile,
+	"start":           cmdStart,
+	"signal":          cmdSignal,
+	"end":             cmdEnd,
+	"serve":           cmdServe,
+	"asked":           cmdAsked,
+	"archive":         cmdArchive,
 }
 
 // limit is how long one command may take: a hang is a failure of that command,
@@ -119,11 +123,15 @@ func runCommand(ts *testscript.TestScript, args []string) int {
 
 // command prepares argv in the script's folder and environment.
 func command(ctx context.Context, ts *testscript.TestScript, argv []string) *exec.Cmd {
-	name := argv[0]
-	if name == "rc" {
-		name = filepath.Join(world.bin, "rc")
+	switch argv[0] {
+	case "rc":
+		argv = append([]string{filepath.Join(world.bin, "rc")}, argv[1:]...)
+	case "as-user":
+		argv = asUser(ts, argv[1:])
+	case "as-user-without":
+		argv = without(ts, argv[1], asUser(ts, argv[2:]))
 	}
-	cmd := exec.CommandContext(ctx, name, argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = environment(ts)
 	cmd.WaitDelay = 2 * time.Second // a process left with our pipe must not hang the run

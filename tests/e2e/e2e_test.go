@@ -146,6 +146,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("REGISTRY", world.registry.Addr)
 	env.Setenv("AUTHREGISTRY", world.guarded.Addr)
 	env.Setenv("BAD", world.badAddr)
+	env.Setenv("BADDIGEST", world.all["test/big"].Digest())
+	env.Setenv("PROBE", world.probe)
 	env.Setenv("ROOT", filepath.Join(home, ".local/share/rc"))
 	env.Setenv("UID", strconv.Itoa(os.Getuid()))
 	env.Setenv("GID", strconv.Itoa(os.Getgid()))

@@ -28,9 +28,10 @@ var needs = map[string]func() string{
 	"noxattr": func() string {
 		return unless(os.Getenv("RC_FS_NOXATTR") != "", "root mounts a ramfs for it: sudo make test")
 	},
-	"root": func() string { return unless(os.Getuid() == 0, "the caller is not root") },
-	"user": func() string { return unless(os.Getuid() != 0, "the caller is root") },
-	"ptmx": func() string { return accessible("/dev/ptmx") },
+	"root":     func() string { return unless(os.Getuid() == 0, "the caller is not root") },
+	"user":     func() string { return unless(os.Getuid() != 0, "the caller is root") },
+	"testuser": testUser,
+	"ptmx":     func() string { return accessible("/dev/ptmx") },
 }
 
 var probed = map[string]string{}

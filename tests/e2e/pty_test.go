@@ -27,6 +27,7 @@ import (
 //	signal NAME       to the program
 //	exit CODE         wait for the end
 //	hangup            close the terminal
+//	pause MS          only for what shows nothing, as a change of the terminal's mode
 type terminal struct {
 	ts     *testscript.TestScript
 	fd     int
@@ -148,6 +149,10 @@ func (t *terminal) do(verb, rest string) error {
 		return t.resize(rows, cols)
 	case "signal":
 		return t.cmd.Process.Signal(unix.SignalNum("SIG" + rest))
+	case "pause":
+		ms, err := strconv.Atoi(rest)
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		return err
 	case "hangup":
 		return t.master.Close()
 	case "exit":

@@ -138,7 +138,10 @@ func (r residue) mounts() {
 
 func (r residue) cgroups() {
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "rc-") && !strings.HasPrefix(d.Name(), "rc-rig.") {
+		if err != nil || !d.IsDir() || !strings.HasPrefix(d.Name(), "rc-") || strings.HasPrefix(d.Name(), "rc-rig.") {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Sys().(*syscall.Stat_t).Uid == uint32(os.Getuid()) {
 			r["cgroup "+path] = true
 		}
 		return nil

@@ -16,6 +16,7 @@ import (
 // folder for all scripts.
 type World struct {
 	dir, bin  string
+	probe     string
 	registry  *images.Registry
 	guarded   *images.Registry
 	bad       *images.Server
@@ -65,7 +66,26 @@ func newWorld() (w *World, err error) {
 	if err := alice.Push("private/app", "latest", w.all["library/busybox"]); err != nil {
 		return nil, err
 	}
-	return w, w.serveFaults()
+	if err := w.serveFaults(); err != nil {
+		return nil, err
+	}
+	return w, w.buildProbe()
+}
+
+// buildProbe makes the static program that containers get by -v $PROBE. RC_PROBE
+// names one that was built before, for a run without Go.
+func (w *World) buildProbe() error {
+	if w.probe = os.Getenv("RC_PROBE"); w.probe != "" {
+		return nil
+	}
+	w.probe = filepath.Join(w.dir, "probe")
+	cmd := exec.Command("go", "build", "-o", w.probe, "github.com/rc-containers/rc/tests/probe")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build tests/probe: %w: %s", err, out)
+	}
+	return nil
 }
 
 // serveFaults offers each fault as a repository of its name, on loopback.

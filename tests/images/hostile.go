@@ -5,13 +5,13 @@ import "archive/tar"
 // hostile images, which a real registry holds without a word. "pwned" is what
 // each tries to write outside: see the e2e scripts for what must come of it.
 var hostile = map[string]func() *Artifact{
-	"evil/dotdot":   func() *Artifact { return with(File("../../../../../../tmp/rc-pwned", 0o644, "pwned")).Build() },
-	"evil/absolute": func() *Artifact { return with(File("/tmp/rc-pwned", 0o644, "pwned")).Build() },
+	"evil/dotdot":   func() *Artifact { return with(File("../../../../../../tmp/rc-e2e-pwned", 0o644, "pwned")).Build() },
+	"evil/absolute": func() *Artifact { return with(File("/tmp/rc-e2e-pwned", 0o644, "pwned")).Build() },
 	"evil/symlink": func() *Artifact {
-		return with(Symlink("esc", "../../../../../../../../tmp"), File("esc/rc-pwned", 0o644, "pwned")).Build()
+		return with(Symlink("esc", "../../../../../../../../tmp"), File("esc/rc-e2e-pwned", 0o644, "pwned")).Build()
 	},
 	"evil/abssymlink": func() *Artifact {
-		return with(Symlink("esc", "/tmp"), File("esc/rc-pwned", 0o644, "pwned")).Build()
+		return with(Symlink("esc", "/tmp"), File("esc/rc-e2e-pwned", 0o644, "pwned")).Build()
 	},
 	"evil/hardlink": func() *Artifact {
 		return with(Hardlink("shadow", "../../../../../../../../../etc/hostname")).Build()
@@ -20,7 +20,7 @@ var hostile = map[string]func() *Artifact{
 		return with(Symlink("esc", "../../../../../../../../etc"), Hardlink("stolen", "esc/hostname")).Build()
 	},
 	"evil/whiteout": func() *Artifact {
-		return with(Symlink("esc", "../../../../../../../../tmp"), File("esc/.wh.rc-victim", 0o644, "")).Build()
+		return with(Symlink("esc", "../../../../../../../../tmp"), File("esc/.wh.rc-e2e-victim", 0o644, "")).Build()
 	},
 	"evil/whiteoutdot": func() *Artifact { return with(File("etc/.wh...", 0o644, "")).Build() },
 	"evil/device": func() *Artifact {
@@ -55,22 +55,22 @@ var hostile = map[string]func() *Artifact{
 	"evil/etc":        func() *Artifact { return replacedAll("etc", Symlink("etc", "../../../../../../tmp")) },
 	"evil/workdir": func() *Artifact {
 		i := with(Symlink("work", "../../../../../../../tmp"))
-		i.Config.WorkingDir = "/work/rc-pwned"
+		i.Config.WorkingDir = "/work/rc-e2e-pwned"
 		return i.Build()
 	},
 	"evil/volume": func() *Artifact {
 		i := with(Symlink("vol", "../../../../../../../tmp"))
-		i.Config.Volumes = map[string]struct{}{"/vol/rc-pwned": {}}
+		i.Config.Volumes = map[string]struct{}{"/vol/rc-e2e-pwned": {}}
 		return i.Build()
 	},
 	"evil/volumedots": func() *Artifact {
 		i := with()
-		i.Config.Volumes = map[string]struct{}{"/../../../../tmp/rc-pwned": {}}
+		i.Config.Volumes = map[string]struct{}{"/../../../../tmp/rc-e2e-pwned": {}}
 		return i.Build()
 	},
 	"evil/env": func() *Artifact { // a loader or a helper of ours must not see these
 		i := with()
-		i.Config.Env = append(i.Config.Env, "LD_PRELOAD=/evil.so", "NOEQUALS", "=empty", "RC_ROOT=/tmp/rc-pwned", "XDG_RUNTIME_DIR=/tmp/rc-pwned")
+		i.Config.Env = append(i.Config.Env, "LD_PRELOAD=/evil.so", "NOEQUALS", "=empty", "RC_ROOT=/tmp/rc-e2e-pwned", "XDG_RUNTIME_DIR=/tmp/rc-e2e-pwned")
 		return i.Build()
 	},
 }
