@@ -199,7 +199,8 @@ func (f *filter) whiteout(name string) (keep bool, err error) {
 
 // xattrs drops what is not a layer's to set.
 func (f *filter) xattrs(h *tar.Header) {
-	h.Xattrs = nil //nolint:staticcheck // the reader fills both; the writer would merge them back
+	//lint:ignore SA1019 the reader fills both, and the writer would merge this one back
+	h.Xattrs = nil
 	for key := range h.PAXRecords {
 		name, ok := strings.CutPrefix(key, xattrPrefix)
 		if !ok {

@@ -78,7 +78,7 @@ func TestDefaultProfile(t *testing.T) {
 	}{
 		{"read", archX8664, unix.SYS_READ, nil, retAllow},
 		{"read of x86", archI386, 3, nil, retAllow},
-		{"read of x32", archX8664, x32Bit | 0, nil, retAllow},
+		{"write of x32", archX8664, x32Bit | 1, nil, retAllow},
 		{"keyctl", archX8664, unix.SYS_KEYCTL, nil, eperm},
 		{"add_key of x86", archI386, 286, nil, eperm},
 		{"mount", archX8664, unix.SYS_MOUNT, nil, eperm},

@@ -53,7 +53,6 @@ type meddler struct {
 	http.ResponseWriter
 	r        *ranged
 	lie, cut bool
-	n        int64
 }
 
 func (m *meddler) Write(b []byte) (int, error) {

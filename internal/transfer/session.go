@@ -192,6 +192,12 @@ func (s *Session) reportWriter(remote bool) io.Writer {
 // collect removes what no record needs; since is the beginning of a failed
 // verb whose layers are not wanted, or zero (see layers.Store.Collect).
 func (s *Session) collect(since time.Time) error {
+	// What an interrupted rmi had renamed away and not yet removed.
+	if left, err := filepath.Glob(s.record.Path("trash", "image-*")); err == nil {
+		for _, dir := range left {
+			_ = os.RemoveAll(dir)
+		}
+	}
 	_, err := s.layers.Collect(func(id string) bool {
 		_, err := os.Lstat(s.record.Path("images", id, "image.json"))
 		return err == nil
