@@ -19,11 +19,11 @@ func (b *box) enter(conv *stage.Conn) (int, error) {
 	steps := []func() error{b.connectStreams, b.newKeyring, b.restrictScope, b.setLimits}
 	if !b.cfg.Spec.Process.NoNewPrivileges {
 		// Loading a filter needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)).
-		steps = append(steps, b.loadSeccomp)
+		steps = append(steps, b.guardKeys, b.loadSeccomp)
 	}
 	steps = append(steps, b.dropBounding, b.become)
 	if b.cfg.Spec.Process.NoNewPrivileges {
-		steps = append(steps, noNewPrivs, b.loadSeccomp)
+		steps = append(steps, noNewPrivs, b.guardKeys, b.loadSeccomp)
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -139,11 +139,7 @@ func (b *box) loadSeccomp() error {
 	if _, err := f.ReadAt(unsafe.Slice((*byte)(unsafe.Pointer(&prog[0])), int(st.Size())), 0); err != nil {
 		return hint.New("read the seccomp filter", err, "")
 	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog))); errno != 0 {
-		return hint.New("load the seccomp filter", errno, "use --security-opt seccomp=unconfined on a kernel without seccomp")
-	}
-	return nil
+	return loadFilter(prog, "load the seccomp filter")
 }
 
 func noNewPrivs() error {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -306,6 +307,7 @@ func (l *launch) configureInside() {
 	in.HostNet = p.Network.Kind == spec.KindHost
 	in.Seccomp = l.files["seccomp"] != nil
 	in.Keyring = l.keyringOwner()
+	in.GuardKeys = (p.Seccomp.Unconfined || p.Seccomp.Path != "") && mapsCaller(p.UIDMap)
 }
 
 // keyringOwner picks the subordinate id that pays for the container's session
@@ -319,6 +321,11 @@ func (l *launch) keyringOwner() uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(l.id))
 	return 1 + uint32(uint64(h.Sum32())%min(n-1, 60000))
+}
+
+// mapsCaller tells whether a container has the caller's own uid, which is 0 in U0.
+func mapsCaller(m []userns.IDMap) bool {
+	return slices.ContainsFunc(m, func(line userns.IDMap) bool { return line.Outside == 0 })
 }
 
 func (l *launch) cloneFlags() int {

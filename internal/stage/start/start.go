@@ -131,6 +131,7 @@ type Inside struct {
 	HostNet    bool  // Landlock's scope for abstract sockets
 	CopyUp     []int // indexes of Spec.Mounts that are fresh volumes
 	Keyring    uint32
+	GuardKeys  bool // the payload could reach the user's own keyrings
 	Seccomp    bool
 	Privileged bool
 	Rows, Cols uint16

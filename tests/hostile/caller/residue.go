@@ -1,0 +1,164 @@
+package caller
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Process is one of this user's, or of a subordinate id's.
+type Process struct {
+	PID    int
+	Name   string // base name of argv[0]: the role, for rc's programs
+	Line   string
+	Nested bool // in a PID namespace below ours: a payload or its init
+	Zombie bool
+}
+
+// Processes lists them, without the test itself. Status is read, not the owner of
+// the folder: what cannot be traced belongs to root in /proc (proc(5)).
+func Processes() []Process {
+	var out []Process
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if p, ok := Look(pid); ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Look reads one process; false when it is gone or another user's.
+func Look(pid int) (Process, bool) {
+	p := Process{PID: pid}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return p, false
+	}
+	mine := false
+	for _, line := range strings.Split(string(status), "\n") {
+		f := strings.Fields(line)
+		switch {
+		case len(f) > 2 && f[0] == "NSpid:":
+			p.Nested = true
+		case len(f) > 1 && f[0] == "Uid:":
+			uid, _ := strconv.Atoi(f[1])
+			mine = uid == os.Getuid() || subordinate(uid)
+		case len(f) > 1 && f[0] == "State:":
+			p.Zombie = f[1] == "Z" || f[1] == "X"
+		case len(f) > 1 && f[0] == "Name:":
+			p.Name = f[1]
+		}
+	}
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	p.Line = string(bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+	if first, _, _ := strings.Cut(p.Line, " "); first != "" {
+		p.Name = filepath.Base(first)
+	}
+	return p, mine
+}
+
+// ranges of this user in /etc/subuid, by name or by id (subuid(5)).
+var ranges = func() (out [][2]int) {
+	data, _ := os.ReadFile("/etc/subuid")
+	for _, line := range strings.Split(string(data), "\n") {
+		f := strings.Split(line, ":")
+		if len(f) == 3 && (f[0] == os.Getenv("USER") || f[0] == strconv.Itoa(os.Getuid())) {
+			first, _ := strconv.Atoi(f[1])
+			n, _ := strconv.Atoi(f[2])
+			out = append(out, [2]int{first, first + n})
+		}
+	}
+	return out
+}()
+
+func subordinate(uid int) bool {
+	for _, r := range ranges {
+		if uid >= r[0] && uid < r[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// Ours lists the caller's processes: rc's, and containers'.
+func (c *Caller) Ours() []Process {
+	var out []Process
+	for _, p := range Processes() {
+		if !c.before[p.PID] && !p.Zombie {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Residue is what a caller without containers should not have: processes, mounts,
+// cgroups, files of state. It looks until nothing is left, or for so long. The
+// keeper stays 5 s after its last container.
+func (c *Caller) Residue(patience time.Duration, keeperMayLive bool) []string {
+	var left []string
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		left = c.residue(keeperMayLive)
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
+}
+
+func (c *Caller) residue(keeperMayLive bool) []string {
+	var left []string
+	for _, p := range c.Ours() {
+		if keeperMayLive && p.Name == "rc-net" {
+			continue
+		}
+		left = append(left, fmt.Sprintf("process %d %s nested=%v %.100s", p.PID, p.Name, p.Nested, p.Line))
+	}
+	for _, pattern := range []string{"containers/*", "container-names/*", "trash/*", "images/*/users/*", "volumes/*", "storage/tmp/*"} {
+		found, _ := filepath.Glob(filepath.Join(c.Root, pattern))
+		left = append(left, found...)
+	}
+	found, _ := filepath.Glob(filepath.Join(c.Run, "rc-*/c/*"))
+	left = append(left, found...)
+	found, _ = filepath.Glob(filepath.Join(c.Run, "rc-*/net-*"))
+	left = append(left, found...)
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if strings.Contains(line, c.Dir) {
+			left = append(left, "mount "+line)
+		}
+	}
+	left = append(left, Cgroups()...)
+	sort.Strings(left)
+	return left
+}
+
+// Cgroups lists the groups of containers in the subtree that this process is in.
+func Cgroups() []string {
+	var out []string
+	data, _ := os.ReadFile("/proc/self/cgroup")
+	for _, line := range strings.Split(string(data), "\n") {
+		path, ok := strings.CutPrefix(line, "0::")
+		if !ok || path == "/" {
+			continue
+		}
+		for _, top := range []string{path, filepath.Dir(path)} {
+			_ = filepath.WalkDir(filepath.Join("/sys/fs/cgroup", top), func(p string, d fs.DirEntry, err error) error {
+				if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "rc-") && !strings.HasPrefix(d.Name(), "rc-rig.") {
+					out = append(out, "cgroup "+p)
+				}
+				return nil
+			})
+		}
+	}
+	return out
+}
