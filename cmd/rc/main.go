@@ -75,8 +75,10 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.Map(printable, err.Error())), " ")
 }
 
+// printable takes out what steers a terminal: C0 and C1 controls (U+009B is an
+// escape sequence of its own) and marks that turn the direction of writing.
 func printable(r rune) rune {
-	if r < ' ' || r == 0x7f {
+	if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 		return ' '
 	}
 	return r
@@ -180,6 +182,8 @@ func nearest(word string) string {
 	return ""
 }
 
+// distanceOne tells whether one letter added, left out or changed, or two
+// neighbours swapped, make a of b.
 func distanceOne(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -195,5 +199,6 @@ func distanceOne(a, b string) bool {
 	for j < len(a)-i && a[len(a)-1-j] == b[len(b)-1-j] {
 		j++
 	}
-	return i+j >= len(b)-1 || len(a) == len(b) && i+j >= len(a)-2
+	swapped := len(a) == len(b) && i+j == len(a)-2 && a[i] == b[i+1] && a[i+1] == b[i]
+	return swapped || len(b) > 1 && i+j >= len(b)-1
 }
