@@ -127,9 +127,12 @@ func since(t time.Time) string {
 func size(n int64) string {
 	f, units := float64(n), []string{"B", "kB", "MB", "GB", "TB"}
 	i := 0
-	for f >= 1000 && i < len(units)-1 {
+	for f >= 999.5 && i < len(units)-1 { // 999.5 would be rounded to 1e+03
 		f /= 1000
 		i++
+	}
+	if f >= 999.5 {
+		return fmt.Sprintf("%.0f%s", f, units[i])
 	}
 	return fmt.Sprintf("%.3g%s", f, units[i])
 }
