@@ -44,6 +44,10 @@ func (b *box) reap(conv *stage.Conn) (int, error) {
 		return 0, commandError(fmt.Sprintf("run %q", p.Args[0]), err)
 	}
 	_ = conv.Close() // tells the shim that the payload runs
+	// No execve closes them here, and PID 1 stays as long as the container.
+	for _, f := range b.files {
+		_ = f.Close()
+	}
 	go func() {
 		for s := range signals {
 			// SIGURG is the Go runtime's own (preemption).

@@ -35,7 +35,7 @@ func trace(args []string) {
 // cmdline, stat, status, comm, cgroup (proc(5)).
 func pry(pid int, name string) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
-	for _, file := range []string{"environ", "maps", "smaps", "auxv", "stack", "syscall", "personality", "mem", "pagemap", "io", "mounts", "mountinfo"} {
+	for _, file := range []string{"environ", "maps", "smaps", "auxv", "stack", "syscall", "personality", "mem", "pagemap", "io"} {
 		readFile(name, dir+file, file)
 	}
 	for _, link := range []string{"exe", "root", "cwd", "ns/user", "ns/mnt", "ns/net", "fd/0", "fd/4", "fd/5"} {
@@ -49,10 +49,19 @@ func pry(pid int, name string) {
 	}
 	for _, list := range []string{"fd", "map_files", "fdinfo", "task/" + strconv.Itoa(pid) + "/fd", "root/", "cwd/"} {
 		names, err := os.ReadDir(dir + list)
-		if err == nil && len(names) == 0 {
+		if err == nil {
 			err = io.EOF
 		}
-		refused(name+" list "+list, err, fmt.Sprint(names))
+		// Numbers alone say nothing: /proc gives the folder to the uid that root of
+		// the mm's user namespace maps to. What they lead to counts.
+		for _, n := range names {
+			var to string
+			if to, err = os.Readlink(dir + list + "/" + n.Name()); err == nil {
+				refused(name+" readlink below "+list, nil, to)
+				break
+			}
+		}
+		refused(name+" look through "+list, err, fmt.Sprint(names))
 	}
 	attach(pid, name)
 	borrow(pid, name)
