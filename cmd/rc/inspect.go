@@ -125,6 +125,7 @@ type hostConfigView struct {
 	AutoRemove  bool
 	NetworkMode string
 	CgroupPath  string `json:",omitempty"`
+	Annotations map[string]string
 }
 
 type networkView struct {
@@ -140,7 +141,7 @@ func inspectContainer(c *engine.Entry) *containerView {
 		State: stateView{string(c.State.Status), c.Running(), c.State.OOMKilled, c.State.PID, c.State.ExitCode,
 			c.State.Error, c.State.Started, c.State.Finished},
 		Config: configView{c.ImageName, c.Command, c.TTY, c.Interactive, c.Labels, c.StopSignal, c.StopAfter.Seconds()},
-		Host:   hostConfigView{c.AutoRemove, c.Network, c.State.Cgroup},
+		Host:   hostConfigView{c.AutoRemove, c.Network, c.State.Cgroup, c.Annotations},
 	}
 	if len(c.Command) > 0 {
 		v.Path, v.Args = c.Command[0], c.Command[1:]

@@ -241,7 +241,7 @@ func (l *launch) fillRecord() {
 	}
 	r := &l.rec
 	r.Version, r.ID, r.Created, r.MachineID = 1, l.id, time.Now(), record.MachineID()
-	r.Rootfs, r.Command, r.Labels = o.Rootfs, p.Spec.Process.Args, p.Labels
+	r.Rootfs, r.Command, r.Labels, r.Annotations = o.Rootfs, p.Spec.Process.Args, p.Labels, p.Spec.Annotations
 	r.AutoRemove, r.TTY, r.Interactive = o.Remove, o.TTY, o.Interactive
 	if strings.HasPrefix(o.Userns, "auto") {
 		r.OwnIDs = p.UIDMap

@@ -33,6 +33,7 @@ type Container struct {
 	Created     time.Time
 	Command     []string
 	Labels      map[string]string `json:",omitempty"`
+	Annotations map[string]string `json:",omitempty"` // the runtime-spec's
 	AutoRemove  bool              `json:",omitempty"`
 	TTY         bool              `json:",omitempty"`
 	Interactive bool              `json:",omitempty"`
