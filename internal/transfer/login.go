@@ -60,7 +60,7 @@ func Login(ctx context.Context, o Options, a Account) error {
 		return err
 	}
 	host, _, _ := strings.Cut(server(a.Server), "/")
-	if err := docker.CheckAuth(ctx, sys, a.User, a.Password, host); err != nil {
+	if err := docker.CheckAuth(ctx, forRegistry(sys, host), a.User, a.Password, host); err != nil {
 		var unauthorized docker.ErrUnauthorizedForCredentials
 		if errors.As(err, &unauthorized) {
 			return hint.Newf(op, "check the user name and the password", "the registry refuses this account").WithCode(exitFailed)

@@ -132,7 +132,7 @@ func (s *Session) pullOnce(ctx context.Context, named reference.Named, cache *bl
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, s.sys, ref, cache)
+	src, err := openSource(ctx, forRegistry(s.sys, reference.Domain(named)), ref, cache)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (s *Session) Push(ctx context.Context, typed string) error {
 		return explain(op, err, "")
 	}
 	s.say("The push refers to repository [%s]", named.Name())
-	raw, err := s.send(ctx, img.ID, dest, s.sys)
+	raw, err := s.send(ctx, img.ID, dest, forRegistry(s.sys, reference.Domain(named)))
 	if err != nil {
 		return explain(op, err, reference.Domain(named))
 	}
