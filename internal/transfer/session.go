@@ -137,6 +137,8 @@ func systemContext(o Options) (*types.SystemContext, error) {
 		ShortNameMode:               &never,
 		DockerRegistryUserAgent:     "rc",
 		AuthFilePath:                os.Getenv("REGISTRY_AUTH_FILE"),
+		// The library leaves both variables to its callers (containers-registries.conf(5)).
+		SystemRegistriesConfPath: os.Getenv("CONTAINERS_REGISTRIES_CONF"),
 	}
 	switch o.TLSVerify {
 	case types.OptionalBoolUndefined:
