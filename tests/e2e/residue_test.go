@@ -153,15 +153,12 @@ func (r residue) cgroups() {
 func storeListing(root string) []string {
 	var out []string
 	for _, pattern := range []string{"images/*", "image-names/*", "volumes/*", "containers/*", "container-names/*", "trash/*",
-		"storage/overlay/*", "storage/vfs/dir/*", "storage/overlay/staging/*", "storage/overlay/tempdirs/*"} {
+		"storage/rc/dir/*", "storage/rc-layers/*.gz", "storage/rc-images/*", "storage/rc-containers/*", "cache/tmp/*"} {
 		found, _ := filepath.Glob(filepath.Join(root, pattern))
 		for _, f := range found {
-			switch filepath.Base(f) {
-			case "l", "staging", "tempdirs": // folders that appear with the first use
-			default:
-				if info, err := os.Lstat(f); err == nil && (info.IsDir() || !strings.HasPrefix(pattern, "storage")) {
-					out = append(out, strings.TrimPrefix(f, root+"/"))
-				}
+			// Locks and indexes appear with the first use and stay.
+			if ext := filepath.Ext(f); ext != ".lock" && ext != ".json" {
+				out = append(out, strings.TrimPrefix(f, root+"/"))
 			}
 		}
 	}
