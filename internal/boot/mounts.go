@@ -152,6 +152,9 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 		return err
 	}
 	defer target.Close()
+	if err := keepProc(target, tree, m.Destination); err != nil {
+		return hint.New(op, err, "mount it elsewhere, or see what the image has at that path")
+	}
 	if fresh {
 		if err := copyUp(target, tree); err != nil {
 			return hint.New(fmt.Sprintf("copy the image's %s into the new volume", m.Destination), err, "")
@@ -173,12 +176,31 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 	return nil
 }
 
+// keepProc refuses what would cover a part of the container's own /proc by
+// another name: an image can lead a volume there by a symbolic link, and the rest
+// of the start reads and writes below it. (What the user may put on /proc/NAME
+// itself, package spec has checked.)
+func keepProc(target, tree *os.File, dest string) error {
+	var there, source unix.Statfs_t
+	if err := unix.Fstatfs(int(target.Fd()), &there); err != nil {
+		return err
+	}
+	if there.Type != unix.PROC_SUPER_MAGIC || strings.HasPrefix(path.Clean(dest), "/proc/") {
+		return nil
+	}
+	if err := unix.Fstatfs(int(tree.Fd()), &source); err != nil || source.Type == unix.PROC_SUPER_MAGIC {
+		return err
+	}
+	return errors.New("in the image it leads into /proc")
+}
+
 // mountPoint opens the place of a mount inside the root and makes it where it is
 // missing. /proc, /sys and /dev themselves must be real folders: with a link
 // there, later writes to /proc/self/attr or /proc/sys would go where the image
 // wants (CVE-2019-16884, CVE-2019-19921).
 func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
 	root := int(b.root.Fd())
+	dest = path.Clean("/" + dest) // so that no other spelling gets past the checks
 	op := "make the mount point " + dest
 	if dest == "/proc" || dest == "/sys" || dest == "/dev" {
 		var st unix.Stat_t
@@ -187,7 +209,7 @@ func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
 			return nil, hint.Newf(op, "the image is broken or hostile; fix its layer", "%s in the image is not a folder (mode %o)", dest, st.Mode&unix.S_IFMT)
 		}
 	}
-	if path.Clean(dest) == "/" {
+	if dest == "/" {
 		return nil, hint.Newf(op, "mount it on a folder below /", "the root itself cannot be covered")
 	}
 	if dir {
@@ -203,6 +225,11 @@ func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, hint.New(op, errnoOf(err), placeFix(err))
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		_ = f.Close()
+		return nil, hint.New(op, errors.Join(unix.EISDIR, err), "the image has a folder there, and what you mount is a file: name the file's path")
 	}
 	return f, nil
 }
