@@ -22,6 +22,7 @@ func copyUp(from, to *os.File) error {
 		return err
 	}
 	defer dst.Close()
+	defer unix.Umask(unix.Umask(0)) // a FIFO gets its mode when it is made
 	if names, err := dst.Readdirnames(1); !errors.Is(err, io.EOF) || len(names) > 0 {
 		return nil // somebody's data
 	}
@@ -50,10 +51,10 @@ func copyDir(src, dst *os.File) error {
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return err
 	}
-	copyXattrs(int(src.Fd()), int(dst.Fd()))
 	if err := unix.Fchown(int(dst.Fd()), int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
+	copyXattrs(int(src.Fd()), int(dst.Fd()))
 	return unix.Fchmod(int(dst.Fd()), st.Mode&0o7777)
 }
 
@@ -74,10 +75,10 @@ func copyEntry(src, dst *os.File, name string) error {
 			if _, err := io.Copy(out, in); err != nil {
 				return err
 			}
-			copyXattrs(int(in.Fd()), int(out.Fd()))
 			if err := unix.Fchown(int(out.Fd()), int(st.Uid), int(st.Gid)); err != nil {
 				return err
 			}
+			copyXattrs(int(in.Fd()), int(out.Fd())) // after chown, which drops file capabilities (chown(2))
 			return unix.Fchmod(int(out.Fd()), st.Mode&0o7777)
 		})
 	case unix.S_IFLNK:
