@@ -76,6 +76,9 @@ func (s *shim) closeControl() {
 // answer serves one request. The bound keeps a silent client from holding us.
 func (s *shim) answer(conn *stage.Conn) {
 	defer conn.Close()
+	if !trusted(conn) {
+		return
+	}
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	var q control.Request
 	files, err := conn.Recv(&q)
@@ -88,6 +91,19 @@ func (s *shim) answer(conn *stage.Conn) {
 	defer stage.CloseFiles(out)
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	_ = conn.Send(r, out...)
+}
+
+// trusted keeps containers out, should a bind mount show them our socket: their
+// root has the user's own uid.
+func trusted(conn *stage.Conn) bool {
+	p, err := linux.PeerOf(conn.File())
+	if err != nil {
+		return false
+	}
+	if p.PidFD != nil {
+		defer p.PidFD.Close()
+	}
+	return p.UID == os.Getuid() && !p.Below()
 }
 
 func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {

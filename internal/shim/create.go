@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/boot"
@@ -158,12 +159,14 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 		if mount.Type != "bind" {
 			continue
 		}
-		f, err := s.openMount(i)
+		f, real, err := s.openMount(i)
 		if err != nil {
 			return nil, files, err
 		}
 		add("mount-"+strconv.Itoa(i), f)
-		s.hideRuntime(f, mount.Source, mount.Destination)
+		if err := s.hideRuntime(real, mount); err != nil {
+			return nil, files, err
+		}
 	}
 	for _, name := range boot.DeviceNodes {
 		f, err := openDevice(name)
@@ -185,19 +188,20 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 	return m, files, nil
 }
 
-// openMount clones the tree of a bind mount in the caller's view of the host.
-func (s *shim) openMount(i int) (*os.File, error) {
+// openMount clones the tree of a bind mount in the caller's view of the host, and
+// says where it really lies, "" for nowhere of interest.
+func (s *shim) openMount(i int) (tree *os.File, real string, err error) {
 	mount := &s.cfg.Spec.Mounts[i]
 	if i == s.cfg.ShmMount {
-		return s.borrowShm()
+		tree, err = s.borrowShm()
+		return tree, "", err
 	}
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if slices.Contains(mount.Options, "rbind") {
 		flags |= unix.AT_RECURSIVE
 	}
-	f, err := s.openSource(mount.Source, flags)
-	if err == nil {
-		return f, nil
+	if tree, real, err = s.openSource(mount.Source, flags); err == nil {
+		return tree, real, nil
 	}
 	source := mount.Source
 	op, fix := "mount "+source, ""
@@ -209,47 +213,60 @@ func (s *shim) openMount(i int) (*os.File, error) {
 	case errors.Is(err, unix.EACCES):
 		fix = "you must be able to enter every folder on the path"
 	}
-	return nil, hint.New(op, unwrapErrno(err), fix)
+	return nil, "", hint.New(op, unwrapErrno(err), fix)
 }
 
 // openSource resolves a path as the caller would, except inside a volume: its
-// content is a container's, whose links must not lead out of it.
-func (s *shim) openSource(source string, flags uint) (*os.File, error) {
+// content is a container's, whose links must not lead out of it. The path is
+// resolved once: what is cloned is what real names, whoever changes a link then.
+func (s *shim) openSource(source string, flags uint) (tree *os.File, real string, err error) {
+	at, err := s.resolve(source)
+	if err != nil {
+		return nil, "", err
+	}
+	defer at.Close()
+	if real, err = os.Readlink(linux.ProcFD(at)); err != nil {
+		return nil, "", err
+	}
+	tree, err = linux.OpenTree(int(at.Fd()), "", flags|unix.AT_EMPTY_PATH)
+	return tree, real, err
+}
+
+func (s *shim) resolve(source string) (*os.File, error) {
 	rel, inside := strings.CutPrefix(source, s.store.Path("volumes")+"/")
 	parts := strings.SplitN(rel, "/", 3) // NAME/_data/SUBPATH
 	if !inside || len(parts) < 3 {
-		return linux.OpenTree(unix.AT_FDCWD, source, flags)
+		// open_tree, not open: it mounts what autofs(5) has waiting there.
+		return linux.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLOEXEC)
 	}
 	data, err := os.OpenFile(s.store.Path("volumes", parts[0], parts[1]), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer data.Close()
-	f, err := linux.OpenInRoot(int(data.Fd()), parts[2], unix.O_PATH, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return linux.OpenTree(int(f.Fd()), "", flags|unix.AT_EMPTY_PATH)
+	return linux.OpenInRoot(int(data.Fd()), parts[2], unix.O_PATH, 0)
 }
 
 // hideRuntime covers the folder of our sockets where a bind mount would show it:
-// whoever reaches them commands the keeper and other containers.
-func (s *shim) hideRuntime(tree *os.File, source, dest string) {
-	real, err := filepath.EvalSymlinks(source)
+// whoever reaches them commands the keeper and other containers. A container with
+// CAP_SYS_ADMIN can take the cover off, and another path may lead there (a bind
+// mount of the host's): the sockets' owners ask who connects, too (linux.Peer).
+func (s *shim) hideRuntime(real string, mount *specs.Mount) error {
+	if real == "" {
+		return nil
+	}
+	where, err := filepath.EvalSymlinks(s.cfg.Runtime)
 	if err != nil {
-		return
+		where = s.cfg.Runtime
 	}
-	for _, secret := range []string{s.cfg.Runtime} {
-		where, err := filepath.EvalSymlinks(secret)
-		if err != nil {
-			where = secret
-		}
-		rel, err := filepath.Rel(real, where)
-		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-			s.cfg.Spec.Linux.MaskedPaths = append(s.cfg.Spec.Linux.MaskedPaths, filepath.Join(dest, rel))
-		}
+	if real == where || strings.HasPrefix(real, where+"/") {
+		return hint.Newf("mount "+mount.Source, "mount something else: whoever has rc's sockets commands all of your containers",
+			"it belongs to rc's runtime folder %s", where)
 	}
+	if rel, err := filepath.Rel(real, where); err == nil && filepath.IsLocal(rel) {
+		s.cfg.Spec.Linux.MaskedPaths = append(s.cfg.Spec.Linux.MaskedPaths, filepath.Join(mount.Destination, rel))
+	}
+	return nil
 }
 
 // devNumbers are those of mem(4) and tty(4): a regular file at /dev/null of a

@@ -35,7 +35,7 @@ func (s *session) serve() {
 			s.attached.close()
 		}
 	}()
-	if !s.sameUser() {
+	if !s.trusted() {
 		return
 	}
 	_ = s.conn.SetDeadline(time.Now().Add(firstLimit))
@@ -59,19 +59,17 @@ func (s *session) serve() {
 	}
 }
 
-// sameUser: the folder is closed to others; this is the second lock. The user
-// is 0 in U0.
-func (s *session) sameUser() bool {
-	raw, err := s.conn.File().SyscallConn()
+// trusted: the folder is closed to others; this is the second lock. The user is 0
+// in U0, and so is a container's root, whom a bind mount may have shown the folder.
+func (s *session) trusted() bool {
+	p, err := linux.PeerOf(s.conn.File())
 	if err != nil {
 		return false
 	}
-	same := false
-	_ = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		same = err == nil && int(cred.Uid) == os.Getuid()
-	})
-	return same
+	if p.PidFD != nil {
+		defer p.PidFD.Close()
+	}
+	return p.UID == os.Getuid() && !p.Below()
 }
 
 // waitReadable waits without a buffer: Recv's of 64 KiB would be held for the

@@ -33,7 +33,7 @@ func sockets(args []string) {
 
 // runtimes tells whether a path is one of the runtime's own sockets.
 func runtimes(path string) bool {
-	return strings.HasSuffix(path, "/keeper.sock") || strings.Contains(path, "/rc-") && strings.HasSuffix(path, ".sock")
+	return strings.HasSuffix(path, "keeper.sock") || strings.Contains(path, "/rc-") && strings.HasSuffix(path, ".sock")
 }
 
 func dial(name, path string) {
@@ -44,23 +44,30 @@ func dial(name, path string) {
 			continue
 		}
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if err == nil {
-			greet(fd)
+		if err == nil && !strings.HasPrefix(path, "@") {
+			err = greet(fd)
 		}
 		_ = unix.Close(fd)
 		refused(name+" "+how, err, "connected to "+path)
 	}
 }
 
-// greet speaks the keeper's protocol: a server that hangs up without a word has
-// not let anybody in.
-func greet(fd int) {
+// greet speaks the keeper's and the shim's protocol: a server that hangs up
+// without a word has let nobody in.
+func greet(fd int) error {
 	tv := unix.Timeval{Sec: 2}
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	_, _ = unix.Write(fd, []byte(`{"Hello":{}}`))
+	_, _ = unix.Write(fd, []byte(`{"Hello":{},"Op":"namespaces"}`))
 	buf, oob := make([]byte, 4096), make([]byte, 256)
 	n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, 0)
-	fmt.Printf("answer: %q, %d bytes of control, %v\n", buf[:max(n, 0)], oobn, err)
+	switch {
+	case err != nil:
+		return err
+	case n <= 0:
+		return fmt.Errorf("it hung up")
+	}
+	fmt.Printf("answer: %q, %d bytes of control\n", buf[:n], oobn)
+	return nil
 }
 
 func knock(dir string) {
@@ -71,7 +78,7 @@ func knock(dir string) {
 			return fs.SkipDir
 		case path != dir && strings.Count(path, "/") > 8 || path == dir+"/proc" || path == dir+"/sys":
 			return fs.SkipDir
-		case d.Type()&fs.ModeSocket != 0 && (runtimes(path) || strings.HasSuffix(path, ".sock") && strings.Contains(path, "/c/")):
+		case d.Type()&fs.ModeSocket != 0 && (runtimes(path) || strings.HasSuffix(path, ".sock") && len(d.Name()) > 64):
 			seen++
 			dial("socket below "+dir, path)
 		}
