@@ -46,6 +46,9 @@ func (b *box) resolveUser() error {
 		return hint.New(fmt.Sprintf("find user %q", spec), err, "name a user of the image's /etc/passwd, or give numbers: --user UID[:GID]")
 	}
 	b.who = identity{found.Uid, found.Gid, found.Sgids, found.Home}
+	if b.who.home == "" { // an entry with the field left empty, as runc has it
+		b.who.home = "/"
+	}
 	if len(b.cfg.Inside.Groups) > 0 {
 		again, err := openDatabase("/etc/group")
 		if err != nil {
@@ -161,11 +164,11 @@ func (b *box) findCommand() error {
 		case err == nil:
 			b.exe = candidate
 			return nil
-		case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EISDIR):
+		case errors.Is(err, unix.EACCES): // a folder (EISDIR) is no command at all, as for Docker
 			denied = err
 		}
 	}
-	if denied != nil && !errors.Is(denied, unix.EISDIR) {
+	if denied != nil {
 		return commandError(op, denied)
 	}
 	return hint.New(op, errors.New("command not found in the image's PATH"), "check the name, or what the image holds").WithCode(hint.ExitNotFound)
