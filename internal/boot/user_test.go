@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestResolveUser(t *testing.T) {
 		{user: "1234:5678", want: identity{1234, 5678, nil, "/"}},
 		{user: "1000", want: identity{1000, 0, nil, "/"}}, // a number is never a name, as for Docker
 		{user: "nohome", want: identity{40, 40, nil, "/"}},
-		{user: "web", add: []string{"root", "1234"}, want: identity{33, 33, []int{44, 45, 0, 1234}, "/var/www"}},
+		{user: "web", add: []string{"root", "1234"}, want: identity{33, 33, []int{0, 44, 45, 1234}, "/var/www"}},
 		{user: "nobody", refuse: `find user "nobody"`},
 		{user: "web:nogroup", refuse: `find user "web:nogroup"`},
 		{user: "-1", refuse: `find user "-1"`},
@@ -77,6 +78,7 @@ func TestResolveUser(t *testing.T) {
 		if len(b.who.groups) == 0 {
 			b.who.groups = nil
 		}
+		slices.Sort(b.who.groups)
 		if !reflect.DeepEqual(b.who, c.want) {
 			t.Errorf("%q %v: %+v, want %+v", c.user, c.add, b.who, c.want)
 		}
