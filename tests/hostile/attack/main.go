@@ -43,7 +43,6 @@ var acts = map[string]func(args []string){
 	"escape":     escape,
 	"cwd":        cwd,
 	"suid":       suid,
-	"whoami":     whoami,
 }
 
 func main() {

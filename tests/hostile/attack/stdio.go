@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -140,11 +141,14 @@ func around(data string, texts ...string) string {
 	return data
 }
 
+var files = map[string]bool{"hosts": true, "hostname": true, "resolv.conf": true}
+
 // withoutEtc drops the three files of /etc that every runtime binds: the kernel
 // shows where on their file system they lie.
 func withoutEtc(mountinfo []byte) (out []byte) {
 	for line := range strings.Lines(string(mountinfo)) {
-		if f := strings.Fields(line); len(f) < 5 || !strings.HasPrefix(f[4], "/etc/") {
+		f := strings.Fields(line)
+		if len(f) < 5 || !strings.Contains(f[3], "/containers/") || !files[filepath.Base(f[3])] {
 			out = append(out, line...)
 		}
 	}
