@@ -244,11 +244,11 @@ func TestCreateAsksForCounters(t *testing.T) {
 }
 
 func TestHostFD(t *testing.T) {
-	f, s := mine(t, everything)
+	_, s := mine(t, everything)
 	if fd, err := s.HostFD(); fd != nil || err != nil {
 		t.Errorf("below the subtree a shim is well placed; got %v, %v", fd, err)
 	}
-	f = newFake(t, "/mine", everything)
+	f := newFake(t, "/mine", everything)
 	f.group("/mine", selfPID)
 	s = f.find()
 	for range 2 { // the second time the leaf is there
