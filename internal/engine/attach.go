@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -168,8 +167,9 @@ func (s *sender) message(m *start.Message) {
 func (a *attachment) relay(tty bool, send *sender) {
 	copyOut := func(from, to *os.File, name string) {
 		_, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
-		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EBADF) {
-			// Our reader left (`rc run … | head -1`): the payload gets its SIGPIPE.
+		if err != nil {
+			// Our reader left (`rc run … | head -1`), or the disk is full: the
+			// payload gets its SIGPIPE, and never waits for us.
 			send.message(&start.Message{Kind: start.KindCloseStream, Stream: name})
 			_, _ = io.Copy(io.Discard, from)
 		}
@@ -197,31 +197,42 @@ func (a *attachment) relay(tty bool, send *sender) {
 // A partly typed sequence is held back and sent when it turns out to be none.
 func copyUntil(to io.Writer, from io.Reader, keys []byte) bool {
 	buf := make([]byte, 4096)
-	held := 0
+	held := 0 // so many of the keys were typed
 	for {
 		n, err := from.Read(buf)
 		out := make([]byte, 0, n+len(keys))
 		for _, c := range buf[:n] {
-			switch {
-			case len(keys) > 0 && c == keys[held]:
-				if held++; held == len(keys) {
-					_, _ = to.Write(out)
-					return true
-				}
-			default:
-				out = append(out, keys[:held]...)
-				held = 0
-				if len(keys) > 0 && c == keys[0] {
-					held = 1
-					continue
-				}
-				out = append(out, c)
+			for held > 0 && c != keys[held] {
+				next := overlap(keys, held)
+				out = append(out, keys[:held-next]...)
+				held = next
 			}
+			if len(keys) == 0 || c != keys[held] {
+				out = append(out, c)
+				continue
+			}
+			if held++; held == len(keys) {
+				_, _ = to.Write(out)
+				return true
+			}
+		}
+		if err != nil {
+			out = append(out, keys[:held]...)
 		}
 		if _, werr := to.Write(out); werr != nil || err != nil {
 			return false
 		}
 	}
+}
+
+// overlap is how many of the first held keys can be the start of another try:
+// with the keys a,a,b and "aa" typed, one more a leaves "aa" typed.
+func overlap(keys []byte, held int) int {
+	next := held - 1
+	for next > 0 && string(keys[:next]) != string(keys[held-next:held]) {
+		next--
+	}
+	return next
 }
 
 // rawMode lets every key reach the container's terminal.

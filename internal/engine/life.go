@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,23 @@ func (e *Engine) List() ([]Entry, error) {
 // Load reads one container's truth: what its record says, corrected by whether
 // its shim lives. errors.Is(err, fs.ErrNotExist) when there is none.
 func (e *Engine) Load(id string) (*Entry, error) {
+	for try := 0; ; try++ {
+		entry, err := e.look(id)
+		if err != nil {
+			return nil, err
+		}
+		// Running without a shim: another command repairs it at this moment, and
+		// what we read is about to change.
+		st := &entry.State
+		broken := st.Status == record.Running && entry.MachineID == record.MachineID() && !shimLives(st) && !hidden(st.ShimPID)
+		if !broken || try == 20 {
+			return entry, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (e *Engine) look(id string) (*Entry, error) {
 	alive, err := e.Store.Alive(id)
 	if err != nil {
 		return nil, err
@@ -89,6 +107,13 @@ func (e *Engine) Load(id string) (*Entry, error) {
 func shimLives(st *record.State) bool {
 	return st != nil && st.ShimPID > 0 &&
 		linux.Identity{PID: st.ShimPID, StartTime: st.ShimStart, BootID: st.BootID}.Alive()
+}
+
+// hidden tells whether a process exists that /proc does not show (proc(5),
+// hidepid): then nothing can be said of it.
+func hidden(pid int) bool {
+	_, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	return pid > 0 && errors.Is(err, fs.ErrNotExist) && unix.Kill(pid, 0) == nil
 }
 
 // reconcile repairs a container whose life lock is free: a half-made one is
@@ -272,24 +297,32 @@ func (e *Engine) Remove(ref string, force bool) (string, error) {
 		if err := e.Kill(id); err != nil {
 			return "", err
 		}
-	} else if err := e.reconcile(id); err != nil {
-		return "", err
+	} else if err := e.reconcile(id); err != nil && !force {
+		return "", damaged(ref, err)
 	}
 	lock, err := e.Store.TakeLife(id)
 	if err != nil {
 		return "", hint.New("remove container "+ref, err, "another command is working on it: try again").WithCode(1)
 	}
 	defer e.Store.DropLife(id, lock)
-	c, _, err := e.peek(id)
-	if err != nil {
-		return "", err
-	}
-	if c == nil {
+	c, st, err := e.peek(id)
+	switch {
+	case err != nil && !force:
+		return "", damaged(ref, err)
+	case c != nil && c.MachineID != record.MachineID() && (st == nil || st.Status != record.Exited) && !force:
+		return "", hint.Newf("remove container "+ref, "remove it there, or if that host is gone: rc rm -f "+ref,
+			"it was started on another host (machine id %s) and may still run there", c.MachineID).WithCode(1)
+	case c == nil:
 		if _, err := os.Lstat(e.Store.ContainerDir(id)); err != nil {
 			return id, nil // --rm was quicker
 		}
 	}
 	return id, e.erase(id, c)
+}
+
+// damaged is a record that cannot be read, as after a power cut.
+func damaged(ref string, err error) error {
+	return hint.New("remove container "+ref, err, "to delete its folder all the same: rc rm -f "+ref).WithCode(1)
 }
 
 // Kill ends a running container at once and returns when its shim has recorded
