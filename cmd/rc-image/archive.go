@@ -18,9 +18,9 @@ type loadCommand struct {
 
 func (c *loadCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, false)
-	c.bindQuiet(f, "no progress")
-	f.StringVarP(&c.input, "input", "i", "", "read this archive or folder instead of stdin")
-	f.StringVar(&c.platform, "platform", "", "take the image for OS/ARCH[/VARIANT]")
+	c.bindQuiet(f, "print no progress")
+	f.StringVarP(&c.input, "input", "i", "", "read this `FILE` or folder instead of stdin")
+	f.StringVar(&c.platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
 }
 
 func (c *loadCommand) run(ctx context.Context, args []string) error {
@@ -45,9 +45,9 @@ type saveCommand struct {
 
 func (c *saveCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, false)
-	c.bindQuiet(f, "no progress")
-	f.StringVarP(&c.output, "output", "o", "", "write to this file or folder instead of stdout")
-	f.StringVar(&c.format, "format", transfer.DockerArchive, "docker-archive, oci-archive or oci-dir")
+	c.bindQuiet(f, "print no progress")
+	f.StringVarP(&c.output, "output", "o", "", "write to this `FILE` or folder instead of stdout")
+	f.StringVar(&c.format, "format", transfer.DockerArchive, "write in this `FORMAT`: docker-archive, oci-archive or oci-dir")
 }
 
 func (c *saveCommand) run(ctx context.Context, args []string) error {
@@ -73,10 +73,10 @@ type importCommand struct {
 
 func (c *importCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, false)
-	c.bindQuiet(f, "no progress")
-	f.StringArrayVarP(&c.changes, "change", "c", nil, "apply a Dockerfile instruction (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR)")
-	f.StringVarP(&c.message, "message", "m", "", "a comment for the image's history")
-	f.StringVar(&c.platform, "platform", "", "say that the image is for OS/ARCH[/VARIANT]")
+	c.bindQuiet(f, "print no progress")
+	f.StringArrayVarP(&c.changes, "change", "c", nil, "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR")
+	f.StringVarP(&c.message, "message", "m", "", "put this `TEXT` into the image's history")
+	f.StringVar(&c.platform, "platform", "", "say that the image is for this `PLATFORM`: OS/ARCH[/VARIANT]")
 }
 
 func (c *importCommand) run(ctx context.Context, args []string) error {
@@ -98,7 +98,7 @@ type rmiCommand struct {
 
 func (c *rmiCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, false)
-	f.BoolVarP(&c.force, "force", "f", false, "remove an image with several names; of an image in use take the names away")
+	f.BoolVarP(&c.force, "force", "f", false, "remove an image with all its names; of one in use take the names away")
 }
 
 func (c *rmiCommand) run(_ context.Context, args []string) error {

@@ -22,8 +22,8 @@ type loginCommand struct {
 func (c *loginCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, true)
 	c.bindQuiet(f, "do not say where the password is kept")
-	f.StringVarP(&c.user, "username", "u", "", "user name")
-	f.StringVarP(&c.password, "password", "p", "", "password (others can read it in the process list; see --password-stdin)")
+	f.StringVarP(&c.user, "username", "u", "", "`NAME` of the user")
+	f.StringVarP(&c.password, "password", "p", "", "`PASSWORD`, which others can read in the process list; see --password-stdin")
 	f.BoolVar(&c.stdin, "password-stdin", false, "read the password from stdin")
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sort"
 	"strings"
 
 	"github.com/containers/storage/pkg/reexec"
@@ -26,26 +25,15 @@ import (
 
 // verb is one command. flags binds its options; run gets the arguments left.
 type verb struct {
-	name, usage, about string
-	example            string
-	make               func() command
+	name, args, short string
+	long              string // below the usage; may be empty
+	examples          []string
+	make              func() command
 }
 
 type command interface {
 	flags(f *pflag.FlagSet)
 	run(ctx context.Context, args []string) error
-}
-
-var verbs = []verb{
-	{"pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", "rc pull alpine:3.20", func() command { return new(pullCommand) }},
-	{"push", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", "rc push registry.example.com/me/app:1", func() command { return new(pushCommand) }},
-	{"load", "[OPTIONS]", "Load images from a Docker archive, an OCI archive or an OCI folder", "rc load -i alpine.tar", func() command { return new(loadCommand) }},
-	{"save", "[OPTIONS] IMAGE...", "Save images to an archive", "rc save -o alpine.tar alpine", func() command { return new(saveCommand) }},
-	{"import", "[OPTIONS] FILE|URL|- [NAME[:TAG]]", "Make an image from the archive of a root file system", "rc import -c 'CMD [\"sh\"]' rootfs.tar mine:1", func() command { return new(importCommand) }},
-	{"login", "[OPTIONS] [SERVER]", "Log in to a registry", "echo $TOKEN | rc login -u me --password-stdin registry.example.com", func() command { return new(loginCommand) }},
-	{"logout", "[OPTIONS] [SERVER]", "Forget the account of a registry", "rc logout registry.example.com", func() command { return new(logoutCommand) }},
-	{"rmi", "[OPTIONS] IMAGE...", "Remove images", "rc rmi alpine:3.20", func() command { return new(rmiCommand) }},
-	{"seccomp", "--out FILE [OPTIONS]", "Compile a seccomp profile (used by rc run)", "rc-image seccomp --out prog.bpf --caps CAP_CHOWN,CAP_KILL", func() command { return new(seccompCommand) }},
 }
 
 func main() {
@@ -87,37 +75,30 @@ func dispatch(ctx context.Context, args []string) error {
 			return v.execute(ctx, args[1:])
 		}
 	}
-	return hint.Newf("rc-image "+args[0], "see rc-image --help", "unknown command")
+	return hint.Newf("rc-image "+args[0], "see `rc-image --help`", "unknown command")
 }
 
 func (v verb) execute(ctx context.Context, args []string) error {
 	c := v.make()
 	f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
-	f.SortFlags = true
-	f.Usage = func() {
-		fmt.Printf("%s\n\nUsage:\n  rc %s %s\n\nExample:\n  %s\n\nOptions:\n%s", v.about, v.name, v.usage, v.example, f.FlagUsages())
-	}
+	f.SortFlags = false
+	f.Usage = func() { v.printHelp(f) }
+	help := f.Bool("help", false, "print this help")
 	c.flags(f)
 	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
+		if errors.Is(err, pflag.ErrHelp) { // -h, which is no flag of ours
 			return err
 		}
-		return hint.New(v.name, err, "see rc "+v.name+" --help")
+		return hint.New("rc "+v.name, err, "see `rc "+v.name+" --help`")
+	}
+	if *help {
+		v.printHelp(f)
+		return nil
 	}
 	return c.run(ctx, f.Args())
 }
 
-func overview() {
-	fmt.Println("rc-image moves images for rc, which starts it inside your user namespace.\n\nCommands:")
-	sorted := append([]verb(nil), verbs...)
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i].name < sorted[j].name })
-	for _, v := range sorted {
-		fmt.Printf("  %-8s %s\n", v.name, v.about)
-	}
-	fmt.Println("\nSee rc-image COMMAND --help.")
-}
-
 // wrongCall is the refusal of a call that cannot be right: exit code 125.
 func wrongCall(name, what string) error {
-	return hint.Newf(name, "see rc "+name+" --help", "%s", what)
+	return hint.Newf("rc "+name, "see `rc "+name+" --help`", "%s", what)
 }

@@ -56,7 +56,7 @@ func TestHelpOfEveryVerb(t *testing.T) {
 		if r.code != 0 || r.err != "" {
 			t.Errorf("%s --help: %+v", v.name, r)
 		}
-		for _, want := range []string{v.about, "Usage:\n  rc " + v.name, "Example:\n", "Options:\n"} {
+		for _, want := range []string{v.short + ".\n\nUsage: rc " + v.name, "\n\nExamples:\n  rc", "\n\nFlags:\n      --help"} {
 			if !strings.Contains(r.out, want) {
 				t.Errorf("%s --help lacks %q", v.name, want)
 			}

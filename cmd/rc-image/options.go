@@ -20,9 +20,11 @@ type common struct {
 
 func (c *common) bind(f *pflag.FlagSet, registry bool) {
 	c.set = f
-	f.StringVar(&c.root, "root", "", "the state folder (default $RC_ROOT, $XDG_DATA_HOME/rc or ~/.local/share/rc)")
+	f.StringVar(&c.root, "root", "", "state `FOLDER`")
+	_ = f.MarkHidden("root") // it is rc's, before the verb; rc hands it on as RC_ROOT
 	if registry {
-		f.BoolVar(&c.tlsVerify, "tls-verify", true, "demand HTTPS and a valid certificate (default: as registries.conf says)")
+		f.BoolVar(&c.tlsVerify, "tls-verify", true, "demand HTTPS and a valid certificate, or not (default as registries.conf says)")
+		f.Lookup("tls-verify").DefValue = "" // else the help would end in "(default true)"
 	}
 }
 

@@ -15,8 +15,9 @@ type pullCommand struct {
 func (c *pullCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, true)
 	c.bindQuiet(f, "print only the reference")
-	f.StringVar(&c.platform, "platform", "", "take the image for OS/ARCH[/VARIANT]")
+	f.StringVar(&c.platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
 	f.BoolVarP(&c.allTags, "all-tags", "a", false, "not supported")
+	_ = f.MarkHidden("all-tags") // known, so that the refusal can say more
 }
 
 func (c *pullCommand) run(ctx context.Context, args []string) error {
@@ -43,6 +44,7 @@ func (c *pushCommand) flags(f *pflag.FlagSet) {
 	c.bind(f, true)
 	c.bindQuiet(f, "print only the reference")
 	f.BoolVarP(&c.allTags, "all-tags", "a", false, "not supported")
+	_ = f.MarkHidden("all-tags") // known, so that the refusal can say more
 }
 
 func (c *pushCommand) run(ctx context.Context, args []string) error {

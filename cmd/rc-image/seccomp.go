@@ -18,10 +18,10 @@ type seccompCommand struct {
 }
 
 func (c *seccompCommand) flags(f *pflag.FlagSet) {
-	f.StringVar(&c.out, "out", "", "write the program to this file")
-	f.StringVar(&c.profile, "profile", "", "a profile in Docker's JSON format (default: Docker's own)")
-	f.StringSliceVar(&c.caps, "caps", nil, "the capabilities of the container (CAP_…), which conditions of the profile look at")
-	f.StringVar(&c.arch, "arch", runtime.GOARCH, "architecture of the program; only this machine's")
+	f.StringVar(&c.out, "out", "", "write the program to this `FILE`")
+	f.StringVar(&c.profile, "profile", "", "compile this `FILE` in Docker's JSON format (default Docker's own)")
+	f.StringSliceVar(&c.caps, "caps", nil, "assume these `CAPABILITIES` (CAP_…), which conditions of the profile look at")
+	f.StringVar(&c.arch, "arch", runtime.GOARCH, "`ARCHITECTURE` of the program; only this machine's")
 }
 
 func (c *seccompCommand) run(_ context.Context, args []string) error {

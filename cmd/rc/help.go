@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -12,21 +13,22 @@ import (
 func commands() []*command {
 	return []*command{
 		runCommand(), psCommand(), rmCommand(), inspectCommand(),
-		imageCommand("pull", "IMAGE", "Fetch an image from a registry"),
-		imageCommand("push", "IMAGE [DESTINATION]", "Send an image to a registry"),
+		imageCommand("pull", "Download an image from a registry"),
+		imageCommand("push", "Upload an image to a registry"),
 		imagesCommand(), tagCommand(),
-		imageCommand("rmi", "IMAGE...", "Remove images"),
-		imageCommand("load", "", "Read images from an archive"),
-		imageCommand("save", "IMAGE...", "Write images to an archive"),
-		imageCommand("import", "FILE|- [IMAGE]", "Make an image from a root file system's tar"),
-		imageCommand("login", "[SERVER]", "Log in to a registry"),
-		imageCommand("logout", "[SERVER]", "Log out of a registry"),
+		imageCommand("rmi", "Remove images"),
+		imageCommand("load", "Load images from an archive"),
+		imageCommand("save", "Save images to an archive"),
+		imageCommand("import", "Make an image from the archive of a root file system"),
+		imageCommand("login", "Log in to a registry"),
+		imageCommand("logout", "Forget the account of a registry"),
 		unshareCommand(), infoCommand(), versionCommand(),
 	}
 }
 
-func imageCommand(name, args, short string) *command {
-	return &command{name: name, args: args, short: short, image: true}
+// imageCommand is a verb of rc-image, which prints the help of it (in this form).
+func imageCommand(name, short string) *command {
+	return &command{name: name, short: short, image: true}
 }
 
 func printOverview(w io.Writer, fs *pflag.FlagSet) {
@@ -34,8 +36,9 @@ func printOverview(w io.Writer, fs *pflag.FlagSet) {
 
 Usage: rc [FLAGS] COMMAND [ARG...]
 
-  rc run --rm alpine sh     a shell in a container
-  rc info                   what this host offers, and what to do where it does not
+Examples:
+  rc run --rm -it alpine sh   a shell in a container
+  rc info                     what this host offers, and what to do where it does not
 
 Commands:
 `)
@@ -45,6 +48,8 @@ Commands:
 	fmt.Fprintf(w, "\nFlags:\n%s\nrc COMMAND --help tells more.\n", fs.FlagUsages())
 }
 
+// printHelp has the headings and the order of rc-image's: what, Usage, more,
+// Examples, Flags. tests/manpages reads both and makes the pages of them.
 func (c *command) printHelp(fs *pflag.FlagSet) {
 	usage := "rc " + c.name
 	if fs.HasAvailableFlags() {
@@ -56,6 +61,9 @@ func (c *command) printHelp(fs *pflag.FlagSet) {
 	fmt.Fprintf(os.Stdout, "%s.\n\nUsage: %s\n", c.short, usage)
 	if c.long != "" {
 		fmt.Fprintf(os.Stdout, "\n%s\n", c.long)
+	}
+	if len(c.examples) > 0 {
+		fmt.Fprintf(os.Stdout, "\nExamples:\n  %s\n", strings.Join(c.examples, "\n  "))
 	}
 	fmt.Fprintf(os.Stdout, "\nFlags:\n%s", fs.FlagUsages())
 }

@@ -22,11 +22,13 @@ func imagesCommand() *command {
 	o := &imagesOptions{}
 	return &command{
 		name: "images", args: "[IMAGE]", short: "List images",
+		long:     "The newest come first. With IMAGE only that one, or nothing where it does not exist.",
+		examples: []string{"rc images", "rc images --digests alpine", "rc images --format json"},
 		flags: func(fs *pflag.FlagSet) {
 			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
 			fs.BoolVar(&o.noTrunc, "no-trunc", false, "print ids whole")
 			fs.BoolVar(&o.digests, "digests", false, "show digests")
-			fs.StringVar(&o.format, "format", "table", "table, or json: one object a line")
+			fs.StringVar(&o.format, "format", "table", "print in this `FORMAT`: table, or json with one object a line")
 		},
 		run: o.run,
 	}
@@ -140,6 +142,8 @@ func size(n int64) string {
 func tagCommand() *command {
 	return &command{
 		name: "tag", args: "IMAGE NAME", short: "Give an image another name",
+		long:     "A name that another image has moves to this one. NAME without a tag means :latest.",
+		examples: []string{"rc tag alpine registry.example.com/me/alpine:1"},
 		run: func(g *global, args []string) (int, error) {
 			if len(args) != 2 {
 				return 0, hint.Newf("rc tag", "see `rc tag --help`", "it takes an image and a name, %d were given", len(args))

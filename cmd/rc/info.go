@@ -16,8 +16,11 @@ func infoCommand() *command {
 	var format string
 	return &command{
 		name: "info", short: "Show what this host offers and what to do where it does not",
-		long:  "Each feature is tried, not guessed from a version. A line that starts with \"no\" ends with what to type.",
-		flags: func(fs *pflag.FlagSet) { fs.StringVar(&format, "format", "text", "text or json") },
+		long:     "Each feature is tried, not guessed from a version. Below a line that starts with \"no\"\nstands what to type.",
+		examples: []string{"rc info", "rc info --format json"},
+		flags: func(fs *pflag.FlagSet) {
+			fs.StringVar(&format, "format", "text", "print in this `FORMAT`: text or json")
+		},
 		run: func(g *global, args []string) (int, error) {
 			if err := noArgs("info", args); err != nil {
 				return 0, err
@@ -60,9 +63,9 @@ func printInfo(i *engine.Info) {
 		if !f.OK {
 			word = "no "
 		}
-		fmt.Printf("%s  %-20s  %s\n", word, f.Name, f.Evidence)
+		fmt.Printf("%s  %-22s  %s\n", word, f.Name, f.Evidence)
 		if !f.OK && f.Fix != "" {
-			fmt.Printf("     %-20s  -> %s\n", "", f.Fix)
+			fmt.Printf("     %-22s  -> %s\n", "", f.Fix)
 		}
 	}
 }
@@ -70,6 +73,7 @@ func printInfo(i *engine.Info) {
 func versionCommand() *command {
 	return &command{
 		name: "version", short: "Print the version",
+		examples: []string{"rc version"},
 		run: func(_ *global, args []string) (int, error) {
 			if err := noArgs("version", args); err != nil {
 				return 0, err
@@ -82,8 +86,13 @@ func versionCommand() *command {
 
 func unshareCommand() *command {
 	return &command{
-		name: "unshare", args: "[COMMAND] [ARG...]", short: "Run a command of yours as root of your user namespace",
-		long: "There, files of your subordinate ids can be looked at, changed and deleted.\nWithout a command it runs $SHELL, else sh.",
+		name: "unshare", args: "[COMMAND] [ARG...]", short: "Run a command of this host as root of your user namespace",
+		long: "There, files of your subordinate ids can be looked at, changed and deleted. It is no\n" +
+			"container: the files, the network and the processes are the host's. Without a\n" +
+			"command it runs $SHELL, else sh.\n\n" +
+			"Exit code: the command's own; 128+n when signal n ended it; 126 when it cannot be\n" +
+			"executed; 127 when it does not exist.",
+		examples: []string{"rc unshare ls -ln data", "rc unshare chown -R 0:0 data", "rc unshare rm -rf data"},
 		run: func(g *global, args []string) (int, error) {
 			if len(args) == 0 {
 				args = []string{os.Getenv("SHELL")}

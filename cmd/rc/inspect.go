@@ -22,8 +22,10 @@ func inspectCommand() *command {
 	o := &inspectOptions{}
 	return &command{
 		name: "inspect", args: "CONTAINER|IMAGE...", short: "Show a container or an image as JSON",
+		long:     "The output is a list, with the field names of `docker inspect`. A name that\na container and an image have means the container.\n\nThe exit code is 1 when one of several does not exist.",
+		examples: []string{"rc inspect web", "rc inspect --type image alpine"},
 		flags: func(fs *pflag.FlagSet) {
-			fs.StringVar(&o.kind, "type", "", "look for a container or an image only")
+			fs.StringVar(&o.kind, "type", "", "look for this `TYPE` only: container or image")
 		},
 		run: o.run,
 	}

@@ -22,8 +22,10 @@ type command struct {
 	args  string // after the name, in the usage line
 	short string
 	long  string // below the usage; may be empty
-	flags func(*pflag.FlagSet)
-	run   func(g *global, args []string) (int, error)
+	// examples are lines to type; may be empty.
+	examples []string
+	flags    func(*pflag.FlagSet)
+	run      func(g *global, args []string) (int, error)
 	// image passes everything on to rc-image, which has flags and help of its own.
 	image bool
 }
@@ -37,8 +39,8 @@ type global struct {
 }
 
 func (g *global) bind(fs *pflag.FlagSet) {
-	fs.StringVar(&g.root, "root", "", "state folder (default $RC_ROOT, else $XDG_DATA_HOME/rc, else ~/.local/share/rc)")
-	fs.StringVar(&g.driver, "storage-driver", "", "root file systems by: overlay, fuse-overlayfs or copy (default $RC_STORAGE_DRIVER, else the first that works)")
+	fs.StringVar(&g.root, "root", "", "keep the state in this `FOLDER` (default $RC_ROOT, $XDG_DATA_HOME/rc or ~/.local/share/rc)")
+	fs.StringVar(&g.driver, "storage-driver", "", "use this `DRIVER`: overlay, fuse-overlayfs or copy (default $RC_STORAGE_DRIVER or the first that works)")
 	fs.BoolVarP(&g.version, "version", "v", false, "print the version")
 	fs.BoolVarP(&g.help, "help", "h", false, "print this help")
 }
@@ -133,7 +135,7 @@ func (c *command) call(g *global, args []string) (int, error) {
 	if c.name != "run" && c.name != "unshare" {
 		fs.SetInterspersed(true)
 	}
-	help := fs.BoolP("help", "", false, "print this help")
+	help := fs.Bool("help", false, "print this help")
 	if c.flags != nil {
 		c.flags(fs)
 	}

@@ -26,11 +26,13 @@ func psCommand() *command {
 	o := &psOptions{}
 	return &command{
 		name: "ps", short: "List containers",
+		long:     "Containers that run; with -a those that have ended, too.",
+		examples: []string{"rc ps", "rc ps -a", "rc ps -aq --no-trunc"},
 		flags: func(fs *pflag.FlagSet) {
 			fs.BoolVarP(&o.all, "all", "a", false, "show containers that have ended, too")
 			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
 			fs.BoolVar(&o.noTrunc, "no-trunc", false, "print ids and commands whole")
-			fs.StringVar(&o.format, "format", "table", "table, or json: one object a line")
+			fs.StringVar(&o.format, "format", "table", "print in this `FORMAT`: table, or json with one object a line")
 		},
 		run: o.run,
 	}

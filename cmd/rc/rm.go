@@ -18,9 +18,10 @@ func rmCommand() *command {
 	o := &rmOptions{}
 	return &command{
 		name: "rm", args: "CONTAINER...", short: "Remove containers",
-		long: "Anonymous volumes go with their container; named ones stay.\nExit code 1 when one of several could not be removed; the others are.",
+		long:     "Anonymous volumes go with their container; named ones stay.\n\nWhen one of several cannot be removed, the others are, and the\nexit code is 1.",
+		examples: []string{"rc rm web", "rc rm -f $(rc ps -aq)"},
 		flags: func(fs *pflag.FlagSet) {
-			fs.BoolVarP(&o.force, "force", "f", false, "kill a running container first; a missing one is no error")
+			fs.BoolVarP(&o.force, "force", "f", false, "kill it first if it runs; one that does not exist is no error")
 			fs.BoolVarP(&o.volumes, "volumes", "v", false, "remove anonymous volumes (always done)")
 		},
 		run: o.run,

@@ -19,6 +19,13 @@ Exit code: the command's own; 128+n when signal n ended it; 125 when rc refused;
 
 On a terminal, ^P^Q leaves the container running.`
 
+var runExamples = []string{
+	"rc run --rm -it alpine sh",
+	"rc run --rm -v $PWD:/work -w /work alpine ls -l",
+	"rc run -d --name web -p 8080:80 nginx",
+	"rc run --rm --memory 256m --cpus 1.5 --network none alpine true",
+}
+
 // runOptions are the flags that spec.Options has no exact field for.
 type runOptions struct {
 	spec.Options
@@ -32,8 +39,9 @@ func runCommand() *command {
 	o := &runOptions{}
 	return &command{
 		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Run a command in a new container", long: runHelp,
-		flags: o.bind,
-		run:   o.run,
+		examples: runExamples,
+		flags:    o.bind,
+		run:      o.run,
 	}
 }
 
@@ -44,74 +52,74 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	o.bindFiles(fs)
 	o.bindSecurity(fs)
 	o.bindLimits(fs)
-	fs.StringVar(&o.Platform, "platform", "", "image of this platform: os/arch[/variant]")
-	fs.StringVar(&o.Pull, "pull", "missing", "pull the image: missing, always or never")
-	fs.StringVar(&o.Rootfs, "rootfs", "", "run in this folder instead of an image; what is written stays there")
+	fs.StringVar(&o.Platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
+	fs.StringVar(&o.Pull, "pull", "missing", "pull the image `WHEN`: missing, always or never")
+	fs.StringVar(&o.Rootfs, "rootfs", "", "run in this `FOLDER` instead of an image; what is written stays there")
 }
 
 func (o *runOptions) bindProcess(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.Interactive, "interactive", "i", false, "keep the input connected")
 	fs.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
 	fs.BoolVarP(&o.Detach, "detach", "d", false, "print the id and leave the container running")
-	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "keys that detach from a terminal; \"\" for none")
+	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "detach from a terminal by these `KEYS`; \"\" for none")
 	fs.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
-	fs.StringVar(&o.Name, "name", "", "name of the container (default a random one)")
-	fs.StringVar(&o.CIDFile, "cidfile", "", "write the id to this new file")
-	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable: KEY=VALUE, or KEY to pass the caller's on")
-	fs.StringArrayVar(&o.EnvFile, "env-file", nil, "read variables from a file")
-	fs.StringVarP(&o.Workdir, "workdir", "w", "", "working directory")
-	fs.StringVarP(&o.User, "user", "u", "", "user and group: NAME|UID[:GROUP|GID]")
-	fs.StringArrayVar(&o.GroupAdd, "group-add", nil, "add a group")
-	fs.StringVar(&o.entrypoint, "entrypoint", "", "replace the image's entrypoint; \"\" for none")
+	fs.StringVar(&o.Name, "name", "", "call the container `NAME` (default a random one)")
+	fs.StringVar(&o.CIDFile, "cidfile", "", "write the id to this new `FILE`")
+	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set `KEY[=VALUE]`; KEY alone passes the caller's value on")
+	fs.StringArrayVar(&o.EnvFile, "env-file", nil, "read variables from this `FILE`")
+	fs.StringVarP(&o.Workdir, "workdir", "w", "", "run the command in this `FOLDER`")
+	fs.StringVarP(&o.User, "user", "u", "", "run as `USER` and group: NAME|UID[:GROUP|GID]")
+	fs.StringArrayVar(&o.GroupAdd, "group-add", nil, "add this `GROUP`, by name or number")
+	fs.StringVar(&o.entrypoint, "entrypoint", "", "run this `COMMAND` in place of the image's entrypoint; \"\" for none")
 	fs.BoolVar(&o.Init, "init", false, "run an init that forwards signals and reaps processes")
-	fs.StringVar(&o.StopSignal, "stop-signal", "", "signal that asks the command to end (default the image's, else SIGTERM)")
-	fs.IntVar(&o.stopTimeout, "stop-timeout", 10, "seconds from the stop signal to SIGKILL; -1 waits for ever")
-	fs.StringArrayVarP(&o.Label, "label", "l", nil, "label: KEY=VALUE")
-	fs.StringArrayVar(&o.LabelFile, "label-file", nil, "read labels from a file")
-	fs.StringArrayVar(&o.Annotation, "annotation", nil, "annotation of the runtime-spec: KEY=VALUE")
+	fs.StringVar(&o.StopSignal, "stop-signal", "", "ask the command to end by this `SIGNAL` (default the image's, else SIGTERM)")
+	fs.IntVar(&o.stopTimeout, "stop-timeout", 10, "wait these `SECONDS` from the stop signal to SIGKILL; -1 waits for ever")
+	fs.StringArrayVarP(&o.Label, "label", "l", nil, "attach the label `KEY=VALUE`")
+	fs.StringArrayVar(&o.LabelFile, "label-file", nil, "read labels from this `FILE`")
+	fs.StringArrayVar(&o.Annotation, "annotation", nil, "attach the runtime-spec annotation `KEY=VALUE`")
 }
 
 func (o *runOptions) bindNamespaces(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.Hostname, "hostname", "h", "", "host name (default the short id)")
-	fs.StringVar(&o.PID, "pid", "", "process ids: private, host or container:ID")
-	fs.StringVar(&o.IPC, "ipc", "", "IPC: private, host or container:ID")
-	fs.StringVar(&o.UTS, "uts", "", "host name space: private, host or container:ID")
-	fs.StringVar(&o.Userns, "userns", "", "user ids: host (the default), keep-id or auto")
-	fs.StringArrayVar(&o.Network, "network", nil, "network: slirp4netns (the default), host, none or container:ID")
+	fs.StringVarP(&o.Hostname, "hostname", "h", "", "use this host `NAME` (default the short id)")
+	fs.StringVar(&o.PID, "pid", "", "see process `IDS`: private, host or container:ID")
+	fs.StringVar(&o.IPC, "ipc", "", "share `IPC`: private, host or container:ID")
+	fs.StringVar(&o.UTS, "uts", "", "share the host name's `NAMESPACE`: private, host or container:ID")
+	fs.StringVar(&o.Userns, "userns", "", "map user `IDS`: host (the default), keep-id[:uid=N,gid=N] or auto[:size=N]")
+	fs.StringArrayVar(&o.Network, "network", nil, "use this `NETWORK`: slirp4netns (the default), host, none or container:ID")
 	fs.StringArrayVar(&o.Network, "net", nil, "same as --network")
 	_ = fs.MarkHidden("net")
-	fs.StringArrayVar(&o.DNS, "dns", nil, "name server")
-	fs.StringArrayVar(&o.DNSSearch, "dns-search", nil, "search domain; . for none")
-	fs.StringArrayVar(&o.DNSOption, "dns-option", nil, "resolver option")
-	fs.StringArrayVar(&o.AddHost, "add-host", nil, "line of /etc/hosts: NAME:IP")
-	fs.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a port: [[ADDRESS:]PORT:]CONTAINERPORT[/tcp|udp]")
+	fs.StringArrayVar(&o.DNS, "dns", nil, "ask the name server at this `ADDRESS`")
+	fs.StringArrayVar(&o.DNSSearch, "dns-search", nil, "search this `DOMAIN`; . for none")
+	fs.StringArrayVar(&o.DNSOption, "dns-option", nil, "set a resolver `OPTION`")
+	fs.StringArrayVar(&o.AddHost, "add-host", nil, "add `NAME:ADDRESS` to /etc/hosts")
+	fs.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a `PORT`: [[ADDRESS:]HOSTPORT:]PORT[/tcp|udp]")
 }
 
 func (o *runOptions) bindFiles(fs *pflag.FlagSet) {
-	fs.StringArrayVarP(&o.Volume, "volume", "v", nil, "mount a folder or a volume: SOURCE:PATH[:OPTIONS]")
-	fs.StringArrayVar(&o.Mount, "mount", nil, "mount: type=bind|volume|tmpfs,src=…,dst=…[,…]")
-	fs.StringArrayVar(&o.Tmpfs, "tmpfs", nil, "mount an empty file system in memory: PATH[:OPTIONS]")
+	fs.StringArrayVarP(&o.Volume, "volume", "v", nil, "mount a folder or a volume: `SOURCE:PATH[:OPTIONS]`")
+	fs.StringArrayVar(&o.Mount, "mount", nil, "mount as `SPEC` says: type=bind|volume|tmpfs,src=…,dst=…[,…]")
+	fs.StringArrayVar(&o.Tmpfs, "tmpfs", nil, "mount an empty file system in memory on `PATH[:OPTIONS]`")
 	fs.BoolVar(&o.ReadOnly, "read-only", false, "make the root file system read-only")
-	fs.StringVar(&o.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
-	fs.StringArrayVar(&o.Device, "device", nil, "show a device of the host: SOURCE[:PATH[:rwm]]")
+	fs.StringVar(&o.ShmSize, "shm-size", "", "make /dev/shm of this `SIZE` (default 64m)")
+	fs.StringArrayVar(&o.Device, "device", nil, "show the host's device `SOURCE[:PATH[:rwm]]`")
 }
 
 func (o *runOptions) bindSecurity(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a capability, or ALL")
-	fs.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a capability, or ALL")
-	fs.StringArrayVar(&o.SecurityOpt, "security-opt", nil, "seccomp=FILE|unconfined, no-new-privileges, …")
-	fs.BoolVar(&o.Privileged, "privileged", false, "all capabilities of the container's user namespace, no filter, the user's devices")
-	fs.StringArrayVar(&o.Ulimit, "ulimit", nil, "resource limit: NAME=SOFT[:HARD]")
-	fs.StringArrayVar(&o.Sysctl, "sysctl", nil, "namespaced kernel setting: KEY=VALUE")
+	fs.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a `CAPABILITY`, or ALL")
+	fs.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a `CAPABILITY`, or ALL")
+	fs.StringArrayVar(&o.SecurityOpt, "security-opt", nil, "set an `OPTION`: seccomp=FILE|unconfined, no-new-privileges, …")
+	fs.BoolVar(&o.Privileged, "privileged", false, "give all capabilities in its user namespace, no filter, the user's devices")
+	fs.StringArrayVar(&o.Ulimit, "ulimit", nil, "set the resource limit `NAME=SOFT[:HARD]`")
+	fs.StringArrayVar(&o.Sysctl, "sysctl", nil, "set the namespaced kernel setting `KEY=VALUE`")
 }
 
 func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.Memory, "memory", "m", "", "memory limit: bytes, or with k, m, g")
-	fs.StringVar(&o.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 for no limit")
-	fs.StringVar(&o.CPUs, "cpus", "", "number of CPUs, as in 1.5")
-	fs.Uint64VarP(&o.CPUShares, "cpu-shares", "c", 0, "relative weight of CPU time (default 1024)")
-	fs.StringVar(&o.CpusetCPUs, "cpuset-cpus", "", "CPUs to run on, as in 0-2,4")
-	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "number of processes; -1 for no limit")
+	fs.StringVarP(&o.Memory, "memory", "m", "", "limit memory to `BYTES`, or with k, m, g")
+	fs.StringVar(&o.MemorySwap, "memory-swap", "", "limit memory and swap together to `BYTES`; -1 for no limit")
+	fs.StringVar(&o.CPUs, "cpus", "", "limit to this `NUMBER` of CPUs, as in 1.5")
+	fs.Uint64VarP(&o.CPUShares, "cpu-shares", "c", 0, "give this relative `WEIGHT` of CPU time (default 1024)")
+	fs.StringVar(&o.CpusetCPUs, "cpuset-cpus", "", "run on these `CPUS` only, as in 0-2,4")
+	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "limit to this `NUMBER` of processes; -1 for no limit")
 }
 
 func (o *runOptions) run(g *global, args []string) (int, error) {
