@@ -54,7 +54,9 @@ func (e *Engine) List() ([]Entry, error) {
 		}
 		list = append(list, *entry)
 	}
+	e.sweep(len(ids))
 	e.emptyTrash()
+	e.reviveKeeper(list)
 	sort.Slice(list, func(i, j int) bool { return list[i].Created.After(list[j].Created) })
 	return list, nil
 }
@@ -84,13 +86,18 @@ func (e *Engine) look(id string) (*Entry, error) {
 		return nil, err
 	}
 	if !alive {
-		if err := e.reconcile(id); err != nil {
-			return nil, err
-		}
+		err = e.reconcile(id)
+	}
+	var unsaved *unsavedState
+	if err != nil && !errors.As(err, &unsaved) {
+		return nil, err
 	}
 	c, err := e.Store.LoadContainer(id)
 	if err != nil {
 		return nil, err
+	}
+	if unsaved != nil {
+		return &Entry{*c, *unsaved.state, false}, nil
 	}
 	st, err := e.Store.LoadState(id)
 	if err != nil {
@@ -142,7 +149,9 @@ func (e *Engine) reconcile(id string) error {
 		_ = os.Remove(path)
 	}
 	if c == nil || st == nil || st.Status == record.Created {
-		e.endOrphan(st)
+		if e.endOrphan(st); st == nil || st.Cgroup == "" {
+			dropGroup(id)
+		}
 		return e.erase(id, c)
 	}
 	killed := e.endOrphan(st)
@@ -157,8 +166,21 @@ func (e *Engine) reconcile(id string) error {
 	if st.BootID != record.BootID() {
 		st.Error = "the host was restarted while it ran"
 	}
-	return record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast)
+	if err := record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast); err != nil {
+		return &unsavedState{st, err}
+	}
+	return nil
 }
+
+// unsavedState is what reconcile found out and could not write down, as on a
+// full disk: `ps` shows it all the same, and `rm` needs no byte.
+type unsavedState struct {
+	state *record.State
+	err   error
+}
+
+func (u *unsavedState) Error() string { return u.err.Error() }
+func (u *unsavedState) Unwrap() error { return u.err }
 
 func (e *Engine) peek(id string) (*record.Container, *record.State, error) {
 	c, err := e.Store.LoadContainer(id)
@@ -199,6 +221,10 @@ func (e *Engine) endOrphan(st *record.State) bool {
 // erase removes a container that is at rest; the caller holds its life lock.
 func (e *Engine) erase(id string, c *record.Container) error {
 	var trees []string
+	// Of a shim that was killed after it had saved the end.
+	if path, err := e.Store.ControlPath(id); err == nil {
+		_ = os.Remove(path)
+	}
 	if c != nil {
 		if err := e.Store.DropName(c.Name, id); err != nil {
 			return err
@@ -297,7 +323,7 @@ func (e *Engine) Remove(ref string, force bool) (string, error) {
 		if err := e.Kill(id); err != nil {
 			return "", err
 		}
-	} else if err := e.reconcile(id); err != nil && !force {
+	} else if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
 		return "", damaged(ref, err)
 	}
 	lock, err := e.Store.TakeLife(id)
