@@ -140,13 +140,17 @@ func (r *report) endPackage(e event) {
 }
 
 func (r *report) countTests(keys []string, counts map[string]int) (failed int) {
+	defer func() {
+		for _, key := range keys {
+			delete(r.tests, key)
+		}
+	}()
 	for _, key := range keys {
 		t := r.tests[key]
-		delete(r.tests, key)
 		if t.action == "" {
 			t.action = "fail" // it never ended: the process died in it
 		}
-		if t.parent && (t.action != "fail" || failed > 0) {
+		if t.parent && (t.action != "fail" || r.failedBelow(keys, t)) {
 			continue
 		}
 		counts[t.action]++
@@ -159,6 +163,16 @@ func (r *report) countTests(keys []string, counts map[string]int) (failed int) {
 		}
 	}
 	return failed
+}
+
+// failedBelow says whether a subtest of t failed: then t failed by it.
+func (r *report) failedBelow(keys []string, t *test) bool {
+	for _, key := range keys {
+		if sub := r.tests[key]; strings.HasPrefix(sub.name, t.name+"/") && (sub.action == "fail" || sub.action == "") {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *report) fail(t *test, pkg string) {

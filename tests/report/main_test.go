@@ -40,7 +40,9 @@ func TestFailures(t *testing.T) {
 		"a test": {`{"Action":"output","Package":"p","Test":"TestA","Output":"it broke\n"}`, `{"Action":"fail","Package":"p","Test":"TestA"}`, `{"Action":"fail","Package":"p"}`},
 		"a build": {`{"Action":"build-output","ImportPath":"p [p.test]","Output":"it broke\n"}`, `{"Action":"build-fail","ImportPath":"p [p.test]"}`,
 			`{"Action":"start","Package":"p"}`, `{"Action":"fail","Package":"p"}`},
-		"a crash":   {`{"Action":"output","Package":"p","Test":"TestA","Output":"it broke\n"}`, `{"Action":"fail","Package":"p"}`},
+		"a crash": {`{"Action":"output","Package":"p","Test":"TestA","Output":"it broke\n"}`, `{"Action":"fail","Package":"p"}`},
+		"a subtest": {`{"Action":"run","Package":"p","Test":"TestA"}`, `{"Action":"output","Package":"p","Test":"TestA/x","Output":"it broke\n"}`,
+			`{"Action":"fail","Package":"p","Test":"TestA/x"}`, `{"Action":"fail","Package":"p","Test":"TestA"}`, `{"Action":"fail","Package":"p"}`},
 		"no ending": {`{"Action":"output","Package":"p","Output":"it broke\n"}`},
 	} {
 		out, ok := summary(t, lines...)
