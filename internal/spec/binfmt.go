@@ -43,6 +43,8 @@ func native(p, host Platform) bool {
 	switch {
 	case p.Architecture == host.Architecture:
 		return true
+	// Not asked of the kernel, which may have been built without
+	// CONFIG_IA32_EMULATION: execve says ENOEXEC then, exit code 126.
 	case host.Architecture == "amd64":
 		return p.Architecture == "386"
 	case host.Architecture == "arm64":
@@ -159,6 +161,8 @@ func interpreter(binfmt fs.FS, arch string) (name string, ok bool, why string) {
 		if !h.matches(header) {
 			continue
 		}
+		// The interpreter of a container is never one that its image brings: without F
+		// the path is looked up in the image.
 		if strings.Contains(h.flags, "F") {
 			return e.Name(), true, ""
 		}

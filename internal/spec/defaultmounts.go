@@ -16,6 +16,10 @@ import (
 // container's namespaces belong to the user namespace that is joined as well, so
 // that fresh ones work there (tried: sysfs and cgroup2 in a joined sandbox, 6.18).
 func (b *builder) defaultMounts() []specs.Mount {
+	// newinstance is for other runtimes that read this spec: since Linux 4.7 every
+	// mount of devpts is one of its own (kernel commit eedf265aa003). ptmxmode, because
+	// /dev/ptmx is a link to pts/ptmx, whose mode is 0 otherwise
+	// (kernel, Documentation/filesystems/devpts.rst).
 	pts := []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}
 	if _, ok := userns.Lookup(b.plan.GIDMap, 5); ok {
 		pts = append(pts, "gid=5") // group tty; EINVAL where it is not mapped
@@ -54,6 +58,8 @@ func (b *builder) sys() []specs.Mount {
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: flags}
 	cgroup := specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup", Options: flags}
 	if !b.o.Privileged {
+		// Save for its own network devices its files belong to the host's uid 0: this
+		// is for rc as root, whose container's root is that uid.
 		sys.Options = append([]string{"ro"}, flags...)
 	}
 	if !b.security.writableCgroups {
@@ -78,6 +84,7 @@ func (b *builder) mqueue() []specs.Mount {
 func (b *builder) shm() []specs.Mount {
 	m := specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev"}}
 	switch {
+	// --ipc=none promises that nothing can be shared: not even a folder for it.
 	case b.noShm:
 		return nil
 	case b.plan.IPC.Kind == KindHost:

@@ -18,6 +18,8 @@ func (b *builder) environment() error {
 	if hostname == "" {
 		hostname = hostName()
 	}
+	// HOSTNAME is Docker's too (moby, container/env.go): shells set it for
+	// themselves, programs that are started without one read it here.
 	env := []string{defaultPath, "HOSTNAME=" + hostname}
 	if b.o.TTY {
 		// Docker's choice: every image's terminfo has it, and every terminal
@@ -82,6 +84,7 @@ func withValues(env []string) []string {
 func mergeEnv(base, over []string) []string {
 	for _, e := range over {
 		key, _, hasValue := strings.Cut(e, "=")
+		// One entry a key: of two, getenv(3) finds the first and a shell the last.
 		at := slices.IndexFunc(base, func(o string) bool { return strings.HasPrefix(o, key) && len(o) > len(key) && o[len(key)] == '=' })
 		switch {
 		case at >= 0 && hasValue:

@@ -38,6 +38,8 @@ func (b *builder) usernsFlag() error {
 		}
 	case "auto", "keep-id":
 		if joined := b.o.Joins(); len(joined) > 0 {
+			// A joined network or PID namespace belongs to the user namespace of who made
+			// it; from another one, ping, low ports and sysctls fail with EPERM (tried).
 			return refuse("--userns", b.o.Userns, "leave out --userns", "the container lives in the user namespace of %s, which it joins", quoted(joined[0]))
 		}
 	default:
@@ -92,6 +94,8 @@ func (b *builder) idMaps() (err error) {
 		return badFlag("--userns", b.o.Userns, err, "")
 	}
 	if len(b.o.Joins()) == 0 {
+		// First in the list: it owns the namespaces after it, for who makes them in
+		// this order (user_namespaces(7), "Interaction of user namespaces and other types").
 		own := specs.LinuxNamespace{Type: specs.UserNamespace}
 		b.spec.Linux.Namespaces = slices.Insert(b.spec.Linux.Namespaces, 0, own)
 	}

@@ -50,6 +50,8 @@ func readKeyValues(flag, path string, alone func(key string) string) ([]string, 
 
 // readFlagFile reads a file that a flag names.
 func readFlagFile(flag, path string) ([]byte, error) {
+	// The size is asked for first: a disk image named by mistake must not be read
+	// into memory. A FIFO has none, so <(command) works.
 	fi, err := os.Stat(path)
 	if err == nil && fi.Size() > maxFile {
 		return nil, refuse(flag, path, "is it the right file?", "larger than 4 MiB")

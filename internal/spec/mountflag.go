@@ -52,6 +52,8 @@ func (b *builder) mountFlags() error {
 
 func parseMountFlag(value string) (*mountFlag, error) {
 	m := &mountFlag{value: value, typ: "volume"}
+	// CSV and not a split at commas: a field with a comma stands in quotes
+	// (docker/cli, opts/mount.go), and paths have commas.
 	fields, err := csv.NewReader(strings.NewReader(value)).Read()
 	if err != nil {
 		return nil, refuse("--mount", value, "write type=bind,source=SRC,target=DST", "not a list of KEY=VALUE")
@@ -64,6 +66,7 @@ func parseMountFlag(value string) (*mountFlag, error) {
 	}
 	switch m.typ {
 	case "bind", "volume", "tmpfs":
+	// Docker knows them: "no type" would send the reader looking for a typing error.
 	case "image", "npipe", "cluster":
 		return nil, m.refuse("choose bind, volume or tmpfs", "mounts of type %s are not here", m.typ)
 	default:
@@ -84,6 +87,8 @@ func (m *mountFlag) refuse(fix, format string, args ...any) error {
 
 // set takes one field.
 func (m *mountFlag) set(key, text string, hasValue bool) (err error) {
+	// type= may come after the options of that type, so whether they fit is known
+	// only at the end of the line.
 	if family, _, ok := strings.Cut(key, "-"); ok {
 		if m.family != "" && m.family != family {
 			return m.refuse("use the options of one type", "%s beside %s", key, m.familyKey)
@@ -205,6 +210,7 @@ func (b *builder) mountBind(m *mountFlag) error {
 	case "disabled":
 		how = "bind"
 	case "writable":
+		// The runtime-spec tells the two apart: "ro" is this mount, "rro" all of them.
 		ro = ro[:min(1, len(ro))] // "ro" alone: submounts stay as they are
 	}
 	if (m.recursive == "writable" || m.recursive == "readonly") && !m.readOnly {

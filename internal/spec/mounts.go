@@ -83,6 +83,9 @@ func within(p, dir string) bool {
 // container has, then the rest by depth, so that a mount never hides one that a
 // flag asked for below it.
 func (b *builder) layout() error {
+	// What a flag mounts replaces what every container has there and below it, so
+	// that -v /dev:/dev or --tmpfs /sys mean what they say (moby, daemon/oci_linux.go,
+	// withMounts, which knows this of /dev only).
 	for _, m := range b.defaultMounts() {
 		if !slices.ContainsFunc(b.binds, func(u mount) bool { return within(m.Destination, u.spec.Destination) }) {
 			b.spec.Mounts = append(b.spec.Mounts, m)
@@ -119,6 +122,8 @@ func (b *builder) files() []mount {
 		if slices.ContainsFunc(b.binds, func(u mount) bool { return within(dest, u.spec.Destination) }) {
 			continue // theirs, or inside a folder that is theirs and not to be written to
 		}
+		// As mounts they are written before there is a root file system, whatever its
+		// driver, and never become a part of what the container changed in its image.
 		m := specs.Mount{Destination: dest, Type: "bind", Source: filepath.Join(b.in.Dir, name), Options: []string{"bind", "rprivate"}}
 		if b.o.ReadOnly {
 			m.Options = append(m.Options, "ro")
@@ -135,6 +140,8 @@ func (b *builder) imageVolumes() error {
 	for p := range b.img.Volumes {
 		paths = append(paths, p)
 	}
+	// A map has no order, and the spec of a container shall not change from one
+	// start to the next (testdata holds whole ones).
 	slices.Sort(paths)
 	for _, p := range paths {
 		dest := path.Clean("/" + p)

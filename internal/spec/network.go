@@ -101,6 +101,7 @@ func (b *builder) publish() error {
 	first := b.o.Publish[0]
 	switch b.plan.Network.Kind {
 	case KindHost:
+		// A warning and no refusal, as in Docker: scripts give -p whatever the network is.
 		b.plan.Ports = nil
 		b.warn("published ports are discarded with --network=host: what the container listens on is on the host already")
 	case KindNone:

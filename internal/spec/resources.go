@@ -40,6 +40,8 @@ func (b *builder) resources() (err error) {
 		return refuse("--pids-limit", strconv.FormatInt(b.o.PidsLimit, 10), "give a number of processes, or -1 for no limit", "negative")
 	}
 	r.PidsLimit = b.o.PidsLimit
+	// Again by cgroup's own rules, so that what it would refuse after an image was
+	// pulled is refused before.
 	return r.Validate()
 }
 
@@ -48,6 +50,9 @@ func (b *builder) cpuLimits() (err error) {
 	if r.NanoCPUs, err = cgroup.ParseCPUs(b.o.CPUs); err != nil {
 		return badFlag("--cpus", b.o.CPUs, err, "")
 	}
+	// NumCPU counts the CPUs that this process may use (sched_getaffinity(2)), which
+	// is what a container can have: under `taskset -c 0` that is one. Docker counts
+	// those of its daemon (moby, sysinfo.NumCPU).
 	if n := runtime.NumCPU(); r.NanoCPUs > int64(n)*1e9 || (r.NanoCPUs > 0 && r.NanoCPUs < 1e7) {
 		return refuse("--cpus", b.o.CPUs, "give 0.01 to "+strconv.Itoa(n), "there are %d CPUs here", n)
 	}

@@ -32,6 +32,8 @@ func (b *builder) rlimits() error {
 		if err := unix.Getrlimit(number, &own); err != nil {
 			return badFlag("--ulimit", value, err, "")
 		}
+		// CAP_SYS_RESOURCE is asked for in the host's user namespace (kernel,
+		// kernel/sys.c, do_prlimit: capable, not ns_capable).
 		if limit.Hard > own.Max {
 			return refuse("--ulimit", value, "stay at or below your own, or have it raised in /etc/security/limits.conf (a unit: Limit…=)",
 				"your own hard limit is %s, and only the host's root can go above it", limitText(own.Max))
@@ -44,6 +46,8 @@ func (b *builder) rlimits() error {
 // setRlimit lets a later --ulimit of the same name win, as in Docker's map.
 func (b *builder) setRlimit(limit specs.POSIXRlimit) {
 	for i, l := range b.spec.Process.Rlimits {
+		// Replaced in place: setrlimit(2) twice could first lower a hard limit and then
+		// not raise it again.
 		if l.Type == limit.Type {
 			b.spec.Process.Rlimits[i] = limit
 			return

@@ -54,6 +54,8 @@ func (b *builder) securitySwitch(value, key, text string, given bool) error {
 		}
 	}
 	if key == "no-new-privileges" {
+		// Off unless asked for, as in Docker: set-uid programs of an image (sudo, ping)
+		// are expected to work, and lead no further than the sandbox's root.
 		b.spec.Process.NoNewPrivileges = on
 	} else {
 		b.security.writableCgroups = on
@@ -67,6 +69,8 @@ func (b *builder) securityOpt(value, key, text string) error {
 		return b.seccompOpt(value, text)
 	case "apparmor":
 		if text != "unconfined" {
+			// Docker's own profile would be wanted by name, and a profile that is not
+			// loaded must not look as if it were in force.
 			return refuse("--security-opt", value, "leave it out, or write apparmor=unconfined", "no AppArmor profile is applied to a rootless container: loading one takes the host's root")
 		}
 	case "label":
@@ -180,5 +184,10 @@ func maskedPaths() []string {
 
 // readonlyPaths is Docker's list, from the same place.
 func readonlyPaths() []string {
+	// To an ordinary user's container these files are somebody else's anyway. They
+	// count when rc runs as root: the container's root is the host's uid 0 then, and
+	// /proc/sys asks for that uid and for no capability (kernel,
+	// fs/proc/proc_sysctl.c, test_perm). Tried: with --privileged, which has no such
+	// list, root's container writes kernel.core_pattern.
 	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 }

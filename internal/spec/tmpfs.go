@@ -29,6 +29,8 @@ func (b *builder) addTmpfs(flag, value, dest string, options []string) error {
 	merged := []string{"noexec", "nosuid", "nodev"}
 	for _, o := range options {
 		slot, why := tmpfsSlot(o)
+		// Refused here: the kernel's answer to an unknown option is EINVAL in init,
+		// after everything was made, and names no flag.
 		if why != "" {
 			return refuse(flag, value, "the options are size, mode, uid, gid, nr_inodes, nr_blocks, mpol, ro, rw, exec, suid, dev, sync, dirsync, noatime, nodiratime, relatime, strictatime, and their no-forms",
 				"%s: %s", quoted(o), why)

@@ -33,6 +33,7 @@ func (b *builder) user() error {
 	if strings.Contains(group, ":") || strings.ContainsAny(text, "\x00\n") || (hasGroup && group == "") {
 		return refuse(flag, text, "write USER, USER:GROUP, UID or UID:GID", "not a user and a group")
 	}
+	// `--user :GROUP` is root with another group (moby/sys/user, GetExecUser).
 	if name == "" {
 		name = "0"
 	}

@@ -86,6 +86,8 @@ func (b *builder) volumeBind(value, source, dest string, o volumeOptions) error 
 	}
 	switch _, err := os.Stat(source); {
 	case errors.Is(err, fs.ErrNotExist):
+		// Docker makes it as root, which is its users' oldest complaint; here it is the
+		// caller's own. --mount does not make it, in Docker and here.
 		b.makeDirs = append(b.makeDirs, source)
 	case err != nil:
 		return badFlag("--volume", value, bare(err), "name something that you can reach")
