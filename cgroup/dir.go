@@ -75,6 +75,7 @@ func (d *dir) read(name string) (string, error) {
 // write puts value into the interface file name in d, in one write, as the
 // kernel wants it.
 func (d *dir) write(name, value string) error {
+	// O_TRUNC is for the plain files of a test's tree; the kernel's take no notice.
 	f, err := d.open(name, unix.O_WRONLY|unix.O_TRUNC)
 	if err != nil {
 		return err

@@ -79,6 +79,8 @@ func (s *Subtree) stepAside(top *dir) error {
 	if err := host.write(procsFile, strconv.Itoa(s.view.pid)); err != nil {
 		return hint.New("move rc out of "+s.Path, err, "start rc in a child of that group")
 	}
+	// The shim, and whatever else we start, is born in the leaf as well: a child
+	// stands where its parent stands (cgroup-v2.rst, "Processes").
 	s.within = false
 	return nil
 }
@@ -139,6 +141,7 @@ func (s *Subtree) whyNotEnabled(path string, names []string, err error) error {
 	var who []string
 	for _, pid := range s.others(path) {
 		who = append(who, strconv.Itoa(pid))
+		// Enough to see who it is; a terminal's group can hold hundreds.
 		if len(who) == 4 {
 			break
 		}

@@ -47,6 +47,8 @@ func (g *Group) Kill() error {
 // killEach is Kill without cgroup.kill: frozen first, so that a fork bomb cannot
 // outrun the list; SIGKILL reaches a frozen process of version 2.
 func (d *dir) killEach() error {
+	// Errors do not matter: cgroup.freeze is Linux 5.2, and without it the loop has
+	// to win the race by repetition.
 	_ = d.write(freezeFile, "1")
 	defer d.write(freezeFile, "0")
 	for range 100 {
@@ -83,6 +85,8 @@ func (d *dir) signal() error {
 			pinned[pid] = fd
 		}
 	}
+	// A pid of the list may have ended and been given away before pidfd_open; the
+	// pidfd pins it now, so a second look settles whose it is.
 	still := d.fields(procsFile)
 	for pid, fd := range pinned {
 		if !slices.Contains(still, pid) {

@@ -16,6 +16,7 @@ import (
 func (d *dir) apply(set setting) error {
 	err := d.write(set.file, set.value)
 	switch {
+	// The one file whose write succeeds and still does not hold.
 	case err == nil && set.file == "cpuset.cpus":
 		return d.cpusHold(set)
 	case err == nil:

@@ -40,6 +40,7 @@ func ParseBytes(s string) (int64, error) {
 	}
 	n <<= shift
 	if frac != "" {
+		// Rounded down, as go-units does: "1.5k" is 1536, "0.0001b" is 0.
 		f, _ := strconv.ParseFloat("0."+frac, 64) // digits only: cannot fail
 		n += uint64(f * float64(uint64(1)<<shift))
 	}

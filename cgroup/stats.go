@@ -62,6 +62,8 @@ func (g *Group) Stats() (*Stats, error) {
 		return nil, hint.New("read the container's counters", err, "")
 	}
 	s := &Stats{Controllers: d.fields(controllersFile)}
+	// cpu.stat has the first three without the cpu controller, too (cgroup-v2.rst,
+	// "CPU Interface Files").
 	s.CPU.Usage = micros(cpu, "usage_usec")
 	s.CPU.User = micros(cpu, "user_usec")
 	s.CPU.System = micros(cpu, "system_usec")
@@ -110,6 +112,8 @@ func (g *Group) OOMKilled() (bool, error) {
 	}
 	defer d.close()
 	text, err := d.read("memory.events")
+	// Without the controller nobody was killed by a limit of ours; the host's own
+	// out-of-memory killer is not told apart from any SIGKILL.
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}

@@ -70,6 +70,7 @@ func (d *dir) walk(visit func(g *dir) error, leave func(parent *dir, name string
 		if cur.inode() != up.inode {
 			return &os.PathError{Op: "walk", Path: d.path, Err: errMoved}
 		}
+		// After the visit, because a group with groups in it cannot be removed (EBUSY).
 		if err := leave(cur, up.name); err != nil {
 			return err
 		}
