@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build install uninstall demo test bench lint clean help
+.PHONY: all build install uninstall demo test bench lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -47,6 +47,10 @@ bench: build
 lint:
 	tests/lint
 
+# The man pages are made from --help and kept in the tree.
+man: build
+	$(GO) run ./tests/manpage bin docs/man
+
 clean:
 	rm -rf bin tests/.cache
 
@@ -57,4 +61,5 @@ help:
 	@echo 'make test               unit and end-to-end tests'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman and bubblewrap'
+	@echo 'make man                write docs/man from --help'
 	@echo 'make clean              remove bin/ and caches'
