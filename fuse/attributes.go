@@ -97,6 +97,8 @@ func (m *merger) xattrs(src, dst int) error {
 	if err != nil {
 		return err
 	}
+	// First what must go: an ACL that only a lower layer has would change the mode
+	// bits that fchmod(2) is about to set.
 	for _, name := range have {
 		if (!slices.Contains(want, name) || driverXattr(name)) && !kernelXattr(name) {
 			if err := unix.Fremovexattr(dst, name); err != nil && err != unix.ENODATA && err != unix.EPERM {
@@ -136,6 +138,7 @@ func listXattrs(fd int) ([]string, error) {
 		case err == unix.ERANGE:
 			buf = make([]byte, 64<<10) // XATTR_LIST_MAX
 			continue
+		// A file system without attributes has none to copy.
 		case err == unix.EOPNOTSUPP || err == nil && n == 0:
 			return nil, nil
 		case err != nil:

@@ -38,6 +38,7 @@ func extent(fd int, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(fd, off, unix.SEEK_DATA)
 	switch err {
 	case nil:
+	// No data at or after off (lseek(2)): a hole up to the end.
 	case unix.ENXIO:
 		return size, size, nil
 	case unix.EINVAL, unix.EOPNOTSUPP: // a file system that knows no holes
@@ -56,6 +57,7 @@ func extent(fd int, off, size int64) (start, end int64, err error) {
 func copyRange(from, to int, off, n int64) error {
 	for n > 0 {
 		in, out := off, off
+		// Offsets of our own: those of the descriptors belong to whoever reads next.
 		done, err := unix.CopyFileRange(from, &in, to, &out, int(min(n, 1<<30)), 0)
 		switch {
 		case err == unix.EINTR:

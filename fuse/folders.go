@@ -32,6 +32,8 @@ func openFolders(r Rootfs) (*folders, error) {
 	open := func(path, what string) int {
 		fd := -1
 		if err == nil {
+			// Links are followed: a user may have moved the store and left one. What is
+			// below these folders is a container's, and is never reached by a path.
 			fd, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				err = hint.New(fmt.Sprintf("open %s %q", what, path), err, foldersFix(err))

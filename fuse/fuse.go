@@ -21,10 +21,18 @@ import "os"
 type Driver string
 
 const (
-	Auto          Driver = ""
-	Overlay       Driver = "overlay"
+	// Auto is the first of Drivers that works.
+	Auto Driver = ""
+	// Overlay is the kernel's: no process, no copy, 0.14 ms for one layer on a
+	// tmpfs. It needs Linux 5.11 and a store with user.* attributes, and cannot
+	// shift ids.
+	Overlay Driver = "overlay"
+	// FuseOverlayfs is the program of that name, one process a container: what
+	// Overlay cannot do, at the price of a switch to it for every lookup.
 	FuseOverlayfs Driver = "fuse-overlayfs"
-	Copy          Driver = "copy"
+	// Copy works wherever files can be written. It costs the image's size in time
+	// and, without reflinks, in space, once a container.
+	Copy Driver = "copy"
 )
 
 // Drivers is the order in which Auto tries: fastest first.

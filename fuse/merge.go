@@ -60,6 +60,7 @@ func entries(fd int) ([]string, error) {
 // hide applies the whiteouts of src before anything of it is copied: they are
 // about the layers below only, even if the same layer has the name as well.
 func hide(src, dst int, names []string) error {
+	// Emptied, not replaced: the folder keeps its inode, which dst is open on.
 	if opaqueDir(src, names) {
 		return clearDir(dst)
 	}
@@ -81,6 +82,8 @@ func (m *merger) entry(src, dst int, name string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return m.subdir(src, dst, name)
 	}
+	// Whatever a lower layer has under this name, a whole tree included: a file, a
+	// link or a whiteout replaces it, nothing merges with a folder but a folder.
 	if err := RemoveAll(dst, name); err != nil {
 		return err
 	}

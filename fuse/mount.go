@@ -70,6 +70,8 @@ func choose(asked, mine Driver) ([]Driver, error) {
 		return Drivers, nil
 	case mine == Auto:
 		return []Driver{asked}, nil
+	// A folder that was written to decides before the user does: the three cannot
+	// read each other's marks, and data must not vanish because a flag was given.
 	case asked == Auto || asked == mine:
 		return []Driver{mine}, nil
 	}
