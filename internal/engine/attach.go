@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +34,7 @@ type attachment struct {
 	theirs                 []*os.File
 	saved                  *unix.Termios
 	writes                 sync.WaitGroup
+	lost                   atomic.Pointer[hint.Error] // why output could not be written
 	detached               chan struct{}
 	left                   bool // by the detach keys: the container goes on
 }
@@ -137,6 +140,9 @@ func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
 		a.left = true
 		return 0, nil
 	case e := <-end:
+		if a.saved == nil {
+			stop() // from here on a signal is for us, should our reader be slow
+		}
 		a.writes.Wait()
 		switch {
 		case e.err != nil:
@@ -147,8 +153,22 @@ func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
 		case e.m.Kind != start.KindExited || e.m.Exit == nil:
 			return 0, fmt.Errorf("unexpected message %q from the shim", e.m.Kind)
 		}
-		return e.m.Exit.Code, nil
+		return a.verdict(l, e.m.Exit.Code)
 	}
+}
+
+// verdict is the payload's code, unless output was lost: success would be a lie.
+func (a *attachment) verdict(l *launch, code int) (int, error) {
+	lost := a.lost.Load()
+	switch {
+	case lost == nil:
+		return code, nil
+	case code == 0:
+		return 0, lost
+	}
+	a.restore()
+	l.e.Warn(lost.Error())
+	return code, nil
 }
 
 // sender serialises the goroutines that speak to the shim.
@@ -172,6 +192,9 @@ func (a *attachment) relay(tty bool, send *sender) {
 			// payload gets its SIGPIPE, and never waits for us.
 			send.message(&start.Message{Kind: start.KindCloseStream, Stream: name})
 			_, _ = io.Copy(io.Discard, from)
+		}
+		if err != nil && !errors.Is(err, unix.EPIPE) {
+			a.lost.CompareAndSwap(nil, hint.New("write the container's "+name, rootCause(err), ""))
 		}
 	}
 	a.writes.Go(func() { copyOut(a.fromOut, a.Out, "stdout") })

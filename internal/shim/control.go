@@ -25,7 +25,7 @@ func (s *shim) serveCaller() {
 		}
 		switch m.Kind {
 		case start.KindSignal:
-			_ = s.signal(unix.Signal(m.Signal))
+			_ = s.deliver(unix.Signal(m.Signal))
 		case start.KindResize:
 			s.streams.resize(m.Rows, m.Cols)
 		case start.KindCloseStream:
@@ -35,6 +35,17 @@ func (s *shim) serveCaller() {
 			return
 		}
 	}
+}
+
+// deliver passes a signal to the payload. When that has ended already, and only
+// its last output waits for a reader, the reader is given up.
+func (s *shim) deliver(sig unix.Signal) error {
+	err := s.signal(sig)
+	if errors.Is(err, unix.ESRCH) && sig != unix.SIGCONT {
+		s.streams.detach()
+		return nil
+	}
+	return err
 }
 
 // listen opens the control socket. It exists before init is ready, so that a
@@ -110,7 +121,7 @@ func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {
 	switch q.Op {
 	case control.OpState:
 	case control.OpSignal:
-		if err := s.signal(unix.Signal(q.Signal)); err != nil {
+		if err := s.deliver(unix.Signal(q.Signal)); err != nil {
 			return refuse(hint.New("signal the container", err, "")), nil
 		}
 	case control.OpStop:
@@ -139,7 +150,7 @@ func (s *shim) stop(patience time.Duration) {
 		return
 	case <-time.After(patience):
 	}
-	_ = s.signal(unix.SIGKILL)
+	_ = s.deliver(unix.SIGKILL)
 	<-s.done
 }
 

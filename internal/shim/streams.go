@@ -35,6 +35,7 @@ type streams struct {
 	log       *logFile
 	pumps     sync.WaitGroup
 	detached  atomic.Bool
+	ending    atomic.Bool // the payload has ended: no reader waits any more
 	closeOnce sync.Once
 }
 
@@ -120,11 +121,18 @@ func (s *streams) pump(in, out, errw *os.File) {
 	}
 }
 
+// maxPipe is what a pipe can hold, in bytes: an unprivileged payload can raise it
+// so far (/proc/sys/fs/pipe-max-size, pipe(7)).
+const maxPipe = 1 << 20
+
 // drain copies what the payload writes until it closes its end.
 func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name string) {
 	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
+	for left := maxPipe; left > 0; {
+		n, err := s.read(from, buf)
+		if s.ending.Load() {
+			left -= n
+		}
 		if n > 0 {
 			if to := sink.Load(); to != nil {
 				if _, werr := to.Write(buf[:n]); werr != nil {
@@ -141,6 +149,30 @@ func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name strin
 	if to := sink.Swap(nil); to != nil {
 		_ = to.Close() // the caller reads the end of the stream
 	}
+}
+
+// read waits for what the payload writes. Once nobody may wait any more, it takes
+// what is there already and then ends (EAGAIN).
+func (s *streams) read(from *os.File, buf []byte) (int, error) {
+	if !s.ending.Load() {
+		n, err := from.Read(buf)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+	raw, err := from.SyscallConn() // an expired deadline refuses Read even what is there
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	var rerr error
+	if err := raw.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), buf) }); err != nil {
+		return 0, err
+	}
+	if n == 0 && rerr == nil {
+		rerr = io.EOF
+	}
+	return max(n, 0), rerr
 }
 
 // feed copies the caller's input. Its end closes the payload's stdin, unless the
@@ -169,8 +201,8 @@ func (s *streams) closeStream(name string) {
 	if to := sink.Swap(nil); to != nil {
 		_ = to.Close()
 	}
-	if f != nil && s.log == nil {
-		_ = f.Close()
+	if f != nil {
+		_ = f.Close() // with a log too: `rc run IMAGE yes | head -1` shall end
 	}
 }
 
@@ -187,15 +219,23 @@ func (s *streams) detach() {
 	}
 }
 
-// finish waits until everything that the payload wrote is delivered. A process
-// outside the container's pid namespace may hold a pipe open for ever (--pid=host),
-// hence the bound.
+// finish waits until everything that the payload wrote is delivered, however slow
+// the caller's reader is. A process outside the container may hold a pipe open for
+// ever (--pid=host, a descriptor passed through a shared socket): for what such a
+// one may still write, nobody waits longer than the bound.
 func (s *streams) finish(bound time.Duration) {
 	drained := make(chan struct{})
 	go func() { s.pumps.Wait(); close(drained) }()
 	select {
 	case <-drained:
 	case <-time.After(bound):
+		s.ending.Store(true)
+		for _, f := range []*os.File{s.out, s.err, s.tty} {
+			if f != nil {
+				_ = f.SetReadDeadline(time.Now())
+			}
+		}
+		<-drained
 	}
 	s.closeOnce.Do(func() {
 		for _, f := range []*os.File{s.in, s.out, s.err, s.tty} {
