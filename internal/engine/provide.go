@@ -85,9 +85,8 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 	return os.Open(path)
 }
 
-// makeVolumes makes the folders of named and anonymous volumes and puts them
-// into the spec.
-func (l *launch) makeVolumes() error {
+// nameVolumes gives the anonymous ones a name.
+func (l *launch) nameVolumes() {
 	for _, v := range l.plan.Volumes {
 		name := v.Name
 		if name == "" {
@@ -95,6 +94,15 @@ func (l *launch) makeVolumes() error {
 			_, _ = unix.Getrandom(b, 0)
 			name = hex.EncodeToString(b)
 		}
+		l.rec.Volumes = append(l.rec.Volumes, record.VolumeUse{Name: name, Destination: v.Destination, Anonymous: v.Anonymous})
+	}
+}
+
+// makeVolumes makes the folders of named and anonymous volumes and puts them
+// into the spec.
+func (l *launch) makeVolumes() error {
+	for i, v := range l.plan.Volumes {
+		name := l.rec.Volumes[i].Name
 		data := l.e.Store.Path("volumes", name, "_data")
 		fresh, err := l.makeVolume(name, data, v.Anonymous)
 		if err != nil {
@@ -104,7 +112,6 @@ func (l *launch) makeVolumes() error {
 		if fresh && !v.NoCopy && v.Subpath == "" {
 			l.cfg.Inside.CopyUp = append(l.cfg.Inside.CopyUp, v.MountIndex)
 		}
-		l.rec.Volumes = append(l.rec.Volumes, record.VolumeUse{Name: name, Destination: v.Destination, Anonymous: v.Anonymous})
 	}
 	return nil
 }

@@ -200,14 +200,14 @@ func (l *launch) record() error {
 		l.undo.Push(func() { _ = l.e.Store.ReleaseImage(l.image.ID, l.id) })
 		l.rec.Image = l.image.ID
 	}
-	if err := l.makeVolumes(); err != nil {
-		return err
-	}
+	// The record names anonymous volumes before they exist: if we are killed in
+	// between, it says what to remove.
+	l.nameVolumes()
 	l.fillRecord()
 	if err := l.e.Store.SaveContainer(&l.rec); err != nil {
 		return hint.New("save the container's record", err, diskFix(err))
 	}
-	return nil
+	return l.makeVolumes()
 }
 
 // usedIDs are the ids that other containers have for themselves alone. Two

@@ -26,7 +26,7 @@ func TestTraceFromHostPIDs(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = victim.Process.Kill(); _ = victim.Wait() })
 	works(t, "trace", "victim") // the caller may, of course
-	detached(t, "neighbour", []string{"-p", "0:80"}, "sleep")
+	detached(t, "neighbour", []string{"-p", "127.0.0.1::80"}, "sleep")
 	names := []string{"rc-shim", "rc-net", "slirp4netns", "victim", "rc"}
 	for name, f := range map[string][]string{
 		"capable":    flags(mighty, []string{"--pid", "host", "--network", "none"}),

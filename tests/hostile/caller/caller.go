@@ -53,10 +53,7 @@ func New() (*Caller, error) {
 		return nil, err
 	}
 	c := &Caller{Dir: dir, Home: filepath.Join(dir, "home"), Run: filepath.Join(dir, "run"),
-		Root: filepath.Join(dir, "home/.local/share/rc"), Bin: os.Getenv("RC_BIN"), before: map[int]bool{}}
-	for _, p := range Processes() {
-		c.before[p.PID] = true
-	}
+		Root: filepath.Join(dir, "home/.local/share/rc"), Bin: os.Getenv("RC_BIN"), before: PIDs()}
 	return c, errors.Join(os.Mkdir(c.Home, 0o700), os.Mkdir(c.Run, 0o700))
 }
 

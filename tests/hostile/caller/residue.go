@@ -21,24 +21,26 @@ type Process struct {
 	Zombie bool
 }
 
-// Processes lists them, without the test itself. Status is read, not the owner of
-// the folder: what cannot be traced belongs to root in /proc (proc(5)).
-func Processes() []Process {
-	var out []Process
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		if p, ok := Look(pid); ok {
-			out = append(out, p)
+// PIDs lists whoever is in /proc now, of any user.
+func PIDs() map[int]bool {
+	out := map[int]bool{}
+	f, err := os.Open("/proc")
+	if err != nil {
+		return out
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			out[pid] = true
 		}
 	}
 	return out
 }
 
-// Look reads one process; false when it is gone or another user's.
+// Look reads one process; false when it is gone or another user's. Its status is
+// read, not the owner of its folder: what cannot be traced belongs to root in
+// /proc (proc(5)).
 func Look(pid int) (Process, bool) {
 	p := Process{PID: pid}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -92,10 +94,16 @@ func subordinate(uid int) bool {
 }
 
 // Ours lists the caller's processes: rc's, and containers'.
-func (c *Caller) Ours() []Process {
+func (c *Caller) Ours() []Process { return c.OursBut(nil) }
+
+// OursBut leaves out some pids, which makes it quick.
+func (c *Caller) OursBut(these map[int]bool) []Process {
 	var out []Process
-	for _, p := range Processes() {
-		if !c.before[p.PID] && !p.Zombie {
+	for pid := range PIDs() {
+		if c.before[pid] || these[pid] || pid == os.Getpid() {
+			continue
+		}
+		if p, ok := Look(pid); ok && !p.Zombie {
 			out = append(out, p)
 		}
 	}
@@ -129,8 +137,10 @@ func (c *Caller) residue(keeperMayLive bool) []string {
 	}
 	found, _ := filepath.Glob(filepath.Join(c.Run, "rc-*/c/*"))
 	left = append(left, found...)
-	found, _ = filepath.Glob(filepath.Join(c.Run, "rc-*/net-*"))
-	left = append(left, found...)
+	if !keeperMayLive { // the next keeper clears what a killed one left
+		found, _ = filepath.Glob(filepath.Join(c.Run, "rc-*/net-*"))
+		left = append(left, found...)
+	}
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for _, line := range strings.Split(string(mounts), "\n") {
 		if strings.Contains(line, c.Dir) {
