@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -279,12 +280,26 @@ func (l *logFile) write(stream string, data []byte) {
 			break
 		}
 		if end == 0 || end > maxLine {
-			end = maxLine
+			end = whole(rest[:maxLine])
 		}
 		l.entry(stream, rest[:end])
 		rest = rest[end:]
 	}
 	l.part[stream] = append([]byte(nil), rest...)
+}
+
+// whole is the length of b without a last character that is cut off: JSON has
+// whole ones only.
+func whole(b []byte) int {
+	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
 }
 
 func (l *logFile) entry(stream string, line []byte) {
