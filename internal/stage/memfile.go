@@ -1,7 +1,9 @@
 package stage
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +18,7 @@ const maxConfig = 16 << 20
 
 // Seal encodes v into a memory file that nobody can change afterwards.
 func Seal(name string, v any) (*os.File, error) {
-	data, err := json.Marshal(v)
+	data, err := encode(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
@@ -48,5 +50,31 @@ func Unseal(f *os.File, v any) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	return json.Unmarshal(data, v)
+	return decode(data, v)
+}
+
+// encode is JSON; behind a NUL, which JSON never holds, come the strings that it
+// cannot carry (rawbytes.go).
+func encode(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) { // the encoder's mark of bytes that are no UTF-8
+		return data, err
+	}
+	raw, err := json.Marshal(rawStrings(v))
+	return append(append(data, 0), raw...), err
+}
+
+func decode(data []byte, v any) error {
+	text, rest, beside := bytes.Cut(data, []byte{0})
+	if err := json.Unmarshal(text, v); err != nil || !beside {
+		return err
+	}
+	var raw [][]byte
+	if err := json.Unmarshal(rest, &raw); err != nil {
+		return err
+	}
+	if !restoreStrings(v, raw) {
+		return errors.New("more raw strings than the configuration has places for")
+	}
+	return nil
 }
