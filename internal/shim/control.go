@@ -98,10 +98,23 @@ func (s *shim) answer(conn *stage.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
+	s.answers.RLock()
+	defer s.answers.RUnlock()
 	r, out := s.obey(q)
 	defer stage.CloseFiles(out)
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	_ = conn.Send(r, out...)
+}
+
+// lastAnswers lets those who waited for the end hear of it: this process is about
+// to exit.
+func (s *shim) lastAnswers(bound time.Duration) {
+	told := make(chan struct{})
+	go func() { s.answers.Lock(); close(told) }()
+	select {
+	case <-told:
+	case <-time.After(bound):
+	}
 }
 
 // trusted keeps containers out, should a bind mount show them our socket: their
@@ -145,10 +158,14 @@ func (s *shim) stop(patience time.Duration) {
 		patience = s.cfg.StopAfter
 	}
 	_ = s.signal(unix.Signal(s.cfg.StopSignal))
+	var enough <-chan time.Time // nil: --stop-timeout=-1 waits for ever
+	if patience >= 0 {
+		enough = time.After(patience)
+	}
 	select {
 	case <-s.done:
 		return
-	case <-time.After(patience):
+	case <-enough:
 	}
 	_ = s.deliver(unix.SIGKILL)
 	<-s.done
@@ -176,6 +193,9 @@ func (s *shim) namespaces() (*control.Reply, []*os.File) {
 	r := &control.Reply{Files: []string{"u0"}, UIDMap: s.cfg.UIDMap, GIDMap: s.cfg.GIDMap, Hostname: s.cfg.Spec.Hostname}
 	files := []*os.File{u0}
 	for _, n := range shared {
+		if s.cfg.Clone&n.kind == 0 && s.files["join-"+n.name] == nil {
+			continue // the host's: not the sandbox's to lend
+		}
 		f, err := linux.OpenNamespace(proc.PID, n.kind)
 		if err != nil {
 			stage.CloseFiles(files)

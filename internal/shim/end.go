@@ -46,6 +46,7 @@ func (s *shim) awaitEnd() error {
 	}
 	s.store.DropLife(s.cfg.ID, s.files["life"])
 	_ = s.tell(&start.Message{Kind: start.KindExited, Exit: &start.Exit{Code: code, OOMKilled: oom}})
+	s.lastAnswers(time.Second)
 	return nil
 }
 

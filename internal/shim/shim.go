@@ -53,6 +53,7 @@ type shim struct {
 	started bool
 	undo    unwind.Stack
 	done    chan struct{} // closed when the end is recorded
+	answers sync.RWMutex  // read-locked by each request that is being obeyed
 }
 
 // Main runs as rc-shim; conv is the conversation with rc. The result is the
@@ -319,11 +320,11 @@ func (s *shim) attachNetwork() <-chan error {
 	}
 	s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach}
 	s.net.attach.PID = s.init.PID
+	s.undo.Push(s.net.down) // here: the stack is this goroutine's
 	go func() {
 		attached, err := s.net.up()
 		if err == nil {
 			s.update(func(st *record.State) { st.Net = attached })
-			s.undo.Push(s.net.down)
 		}
 		result <- err
 	}()
