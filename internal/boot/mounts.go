@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,6 +47,7 @@ type options struct {
 	set, clear  uint64 // MOUNT_ATTR_*
 	propagation uint64 // MS_PRIVATE, …; 0: private
 	recursive   bool   // rbind
+	shallow     bool   // "ro" without "rro": submounts stay as they are
 	data        [][2]string
 }
 
@@ -73,8 +75,11 @@ var propagations = map[string]uint64{
 	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE,
 }
 
-func parseOptions(list []string) options {
-	o := options{propagation: unix.MS_PRIVATE}
+func parseOptions(list []string) (o options) {
+	o = options{propagation: unix.MS_PRIVATE}
+	defer func() {
+		o.shallow = o.set&unix.MOUNT_ATTR_RDONLY != 0 && !slices.Contains(list, "rro")
+	}()
 	for _, opt := range list {
 		if a, ok := attributes[opt]; ok {
 			o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
@@ -164,11 +169,8 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 	if err := linux.SetPropagation(tree, o.propagation, true); err != nil {
 		return hint.New(op, errnoOf(err), "")
 	}
-	if o.set != 0 {
-		// Recursively: a plain read-only remount leaves submounts writable.
-		if err := linux.SetMountAttr(tree, o.set, 0, true); err != nil {
-			return hint.New(op, errnoOf(err), "")
-		}
+	if err := setAttributes(tree, o); err != nil {
+		return hint.New(op, errnoOf(err), "")
 	}
 	if err := linux.MoveMount(tree, target); err != nil {
 		return hint.New(op, errnoOf(err), "")
@@ -192,6 +194,22 @@ func keepProc(target, tree *os.File, dest string) error {
 		return err
 	}
 	return errors.New("in the image it leads into /proc")
+}
+
+// setAttributes reaches everything below, unlike a remount, which would leave
+// submounts writable; only "ro" without "rro" is about this mount alone.
+func setAttributes(tree *os.File, o options) error {
+	deep := o.set
+	if o.shallow {
+		deep &^= unix.MOUNT_ATTR_RDONLY
+		if err := linux.SetMountAttr(tree, unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+			return err
+		}
+	}
+	if deep == 0 {
+		return nil
+	}
+	return linux.SetMountAttr(tree, deep, 0, true)
 }
 
 // mountPoint opens the place of a mount inside the root and makes it where it is

@@ -181,7 +181,7 @@ func TestBindReadOnly(t *testing.T) {
 		return
 	}
 	b, root, source := bindBox(t)
-	must(t, b.mountBind(0, &specs.Mount{Destination: "/data", Type: "bind", Source: source, Options: []string{"rbind", "ro", "nosuid"}}, false))
+	must(t, b.mountBind(0, &specs.Mount{Destination: "/data", Type: "bind", Source: source, Options: []string{"rbind", "ro", "rro", "nosuid"}}, false))
 	for _, path := range []string{"/data/f", "/data/new", "/data/sub/g", "/data/sub/new"} {
 		if err := os.WriteFile(root+path, nil, 0o600); !errors.Is(err, unix.EROFS) {
 			t.Errorf("writing %s: %v", path, err)
@@ -194,6 +194,21 @@ func TestBindReadOnly(t *testing.T) {
 		t.Error("nosuid does not reach the submount")
 	}
 	must(t, os.WriteFile(source+"/f", []byte("host's own view stays writable"), 0o600))
+}
+
+// "ro" alone is about the mount itself (--mount …,bind-recursive=writable).
+func TestBindReadOnlyShallow(t *testing.T) {
+	if !again(t, singleID...) {
+		return
+	}
+	b, root, source := bindBox(t)
+	must(t, b.mountBind(0, &specs.Mount{Destination: "/data", Type: "bind", Source: source, Options: []string{"rbind", "ro", "nosuid"}}, false))
+	if err := os.WriteFile(root+"/data/f", nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Errorf("writing the mount: %v", err)
+	}
+	if err := os.WriteFile(root+"/data/sub/g", nil, 0o600); err != nil {
+		t.Errorf("writing the submount: %v", err)
+	}
 }
 
 func TestBindOptions(t *testing.T) {

@@ -19,11 +19,11 @@ func TestParseOptions(t *testing.T) {
 		"bind":                {},
 		"rbind":               {recursive: true},
 		"defaults,async":      {},
-		"ro":                  {set: unix.MOUNT_ATTR_RDONLY},
+		"ro":                  {set: unix.MOUNT_ATTR_RDONLY, shallow: true},
 		"rro":                 {set: unix.MOUNT_ATTR_RDONLY},
 		"rw":                  {clear: unix.MOUNT_ATTR_RDONLY},
 		"ro,rw":               {clear: unix.MOUNT_ATTR_RDONLY}, // the last one counts
-		"rw,ro":               {set: unix.MOUNT_ATTR_RDONLY},
+		"rw,ro":               {set: unix.MOUNT_ATTR_RDONLY, shallow: true},
 		"nosuid,noexec":       {set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC},
 		"nodev,dev":           {clear: unix.MOUNT_ATTR_NODEV},
 		"exec,suid":           {clear: unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID},

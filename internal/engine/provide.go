@@ -163,20 +163,28 @@ func (l *launch) joinSandbox(in *spec.Input) error {
 }
 
 // takeJoins hands the shim the namespaces that the plan joins.
-func (l *launch) takeJoins() {
+func (l *launch) takeJoins() error {
 	if l.joins == nil {
-		return
+		return nil
 	}
 	l.files["join-user"] = l.joins.files["user"]
 	for name, mode := range map[string]spec.NamespaceMode{"net": l.plan.Network, "ipc": l.plan.IPC, "uts": l.plan.UTS, "pid": l.plan.PID} {
-		if mode.Kind == spec.KindContainer {
-			l.files["join-"+name] = l.joins.files[name]
+		if mode.Kind != spec.KindContainer {
+			continue
 		}
+		if l.joins.files[name] == nil {
+			return hint.Newf("join container "+mode.Container, "give this one the host's too: "+hostFlags[name],
+				"its %s namespace is the host's", name)
+		}
+		l.files["join-"+name] = l.joins.files[name]
 	}
 	if l.plan.ShmMount >= 0 {
 		l.files["join-mnt"] = l.joins.files["mnt"]
 	}
+	return nil
 }
+
+var hostFlags = map[string]string{"net": "--network=host", "ipc": "--ipc=host", "uts": "--uts=host", "pid": "--pid=host"}
 
 // sameHome enters the U0 of the container that is joined: a keeper that was
 // started anew can have made another one.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/fuse"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
@@ -110,7 +112,9 @@ func (l *launch) design() error {
 		return err
 	}
 	l.plan = plan
-	l.takeJoins()
+	if err := l.takeJoins(); err != nil {
+		return err
+	}
 	if plan.Network.Kind == spec.KindSlirp {
 		return slirp.CheckHost()
 	}
@@ -121,6 +125,10 @@ func (l *launch) design() error {
 // takes the rest for leftovers, then the name and the id file.
 func (l *launch) claim() error {
 	life, err := l.e.Store.TakeLife(l.id)
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 100; try++ {
+		time.Sleep(time.Millisecond) // a sweep of leftovers looks at our new file
+		life, err = l.e.Store.TakeLife(l.id)
+	}
 	if err != nil {
 		return hint.New("lock the container", err, "")
 	}
@@ -329,7 +337,7 @@ func mapsCaller(m []userns.IDMap) bool {
 }
 
 func (l *launch) cloneFlags() int {
-	flags := unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP
+	flags := unix.CLONE_NEWNS // the cgroup namespace is init's own step
 	if l.joins == nil {
 		flags |= unix.CLONE_NEWUSER
 	}
@@ -361,11 +369,7 @@ func (l *launch) start(s Streams) (int, error) {
 		Env:  smallRuntime,
 		Plan: userns.Plan{NonDumpable: true},
 	}
-	if l.stand != nil {
-		p.Files, p.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
-		defer l.stand.Close()
-	}
-	conn, proc, err := l.e.converse(l.home, "rc-shim", &l.cfg, l.files, p)
+	conn, proc, err := l.startShim(p)
 	attached.handOver()
 	if err != nil {
 		return 0, err
@@ -406,6 +410,28 @@ func (l *launch) start(s Streams) (int, error) {
 		_, _ = proc.Wait()
 	}
 	return code, err
+}
+
+// startShim starts it in the cgroup where it shall stand: born there, or moved
+// before it goes on where the kernel does not let us.
+func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
+	if l.stand == nil {
+		return l.e.converse(l.home, "rc-shim", &l.cfg, l.files, p)
+	}
+	defer l.stand.Close()
+	if !linux.Without(linux.CloneIntoCgroup) {
+		born := *p
+		born.Files, born.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
+		conn, proc, err := l.e.converse(l.home, "rc-shim", &l.cfg, l.files, &born)
+		if err == nil {
+			return conn, proc, nil
+		}
+	}
+	p.Plan.Fork = true // Prepare runs for a child only
+	p.Prepare = func(pid int) error {
+		return os.WriteFile(linux.ProcFD(l.stand)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
+	}
+	return l.e.converse(l.home, "rc-shim", &l.cfg, l.files, p)
 }
 
 func (l *launch) expect(conn *stage.Conn, want start.Kind) (*start.Message, error) {
