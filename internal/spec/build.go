@@ -37,7 +37,7 @@ type builder struct {
 func Build(in *Input) (*Plan, error) {
 	b := newBuilder(in)
 	steps := append(b.flagSteps(), b.platform, b.idMaps, b.user, b.command,
-		b.environment, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
+		b.hostRoot, b.environment, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
 	if err := run(steps); err != nil {
 		return nil, err
 	}
