@@ -38,6 +38,8 @@ type box struct {
 	pty   *os.File            // master end, once made
 	who   identity
 	exe   string // resolved path of the command, inside
+
+	nullPlaced bool // "dev-null" is attached: a detached mount cannot be cloned
 }
 
 // Main runs as the container's first process; conv is the conversation with the

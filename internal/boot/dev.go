@@ -55,6 +55,8 @@ func (b *box) addDevice(dev *os.File, name string) error {
 	defer target.Close()
 	if name != "null" { // stays open: masked files are covered by clones of it
 		defer node.Close()
+	} else {
+		b.nullPlaced = true
 	}
 	return linux.MoveMount(node, target)
 }
@@ -121,6 +123,9 @@ func (b *box) mask(f, cover *os.File) (*os.File, error) {
 			return cover, linux.MoveMount(cover, f)
 		}
 		source = cover
+	} else if !b.nullPlaced { // the user brought a /dev of their own
+		b.nullPlaced = true
+		return cover, linux.MoveMount(source, f)
 	}
 	clone, err := linux.OpenTree(int(source.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {

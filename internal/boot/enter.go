@@ -47,7 +47,7 @@ func (b *box) enter(conv *stage.Conn) (int, error) {
 // anew by programs that log there, which asks for ownership.
 func (b *box) connectStreams() error {
 	if !b.cfg.Spec.Process.Terminal && !b.cfg.Inside.Stdin {
-		null, err := os.OpenFile("/dev/null", os.O_RDONLY|unix.O_NOCTTY, 0)
+		null, err := openNothing()
 		if err != nil {
 			return hint.New("open the container's /dev/null", errnoOf(err), "")
 		}
@@ -67,6 +67,23 @@ func (b *box) connectStreams() error {
 		_ = unix.Fchown(fd, b.who.uid, -1)
 	}
 	return nil
+}
+
+// openNothing is what a payload without input reads: the container's /dev/null,
+// or an empty pipe where the user's own /dev has none.
+func openNothing() (*os.File, error) {
+	null, err := os.OpenFile("/dev/null", os.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		if st, serr := null.Stat(); serr == nil && st.Mode()&os.ModeCharDevice != 0 {
+			return null, unix.SetNonblock(int(null.Fd()), false) // a FIFO would have kept us waiting
+		}
+		_ = null.Close()
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return r, w.Close()
 }
 
 func (b *box) newKeyring() error {

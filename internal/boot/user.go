@@ -198,6 +198,8 @@ func commandError(op string, err error) error {
 		e.Code, e.Fix = hint.ExitNotFound, "check the path, or the interpreter that the file names"
 	case errors.Is(err, unix.ENOEXEC):
 		e.Code, e.Fix = hint.ExitNotRunnable, "the file is no program for this machine, or a script without #!"
+	case errors.Is(err, unix.E2BIG): // execve(2), "Limits on size of arguments and environment"
+		e.Code, e.Fix = hint.ExitNotRunnable, "shorten them: one argument or variable holds 128 KiB, all together a quarter of --ulimit stack=BYTES"
 	default:
 		e.Code, e.Fix = hint.ExitNotRunnable, "the file must be a program that the container's user may execute"
 	}

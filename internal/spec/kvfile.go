@@ -28,6 +28,9 @@ func readKeyValues(flag, path string, alone func(key string) string) ([]string, 
 		if !utf8.ValidString(line) {
 			return nil, refuse(flag, path, "write the file in UTF-8", "line %d is not UTF-8", n)
 		}
+		if strings.Contains(line, "\x00") {
+			return nil, refuse(flag, path, "is it the right file?", "line %d holds a NUL byte", n)
+		}
 		line = strings.TrimLeftFunc(line, unicode.IsSpace)
 		if line == "" || line[0] == '#' {
 			continue
