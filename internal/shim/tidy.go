@@ -37,7 +37,7 @@ func tidy(conv *stage.Conn) error {
 	store := &record.Store{Root: c.Root}
 	var errs []error
 	for _, p := range c.Paths {
-		if !filepath.IsLocal(p) || !strings.HasPrefix(p, "trash/") && !strings.HasPrefix(p, "volumes/") {
+		if filepath.Clean(p) != p || !strings.HasPrefix(p, "trash/") && !strings.HasPrefix(p, "volumes/") {
 			return fmt.Errorf("refuse to delete %q", p)
 		}
 		if err := removeTree(store.Path(p)); err != nil {
