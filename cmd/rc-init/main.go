@@ -1,10 +1,11 @@
-// rc-init is the runtime beside a container, in one small file with six roles,
+// rc-init is the runtime beside a container, in one small file with seven roles,
 // told apart by the name it is started under:
 //
 //	rc-shim     supervises one container (internal/shim)
 //	rc-boot     becomes the container's PID 1 (internal/boot)
 //	rc-tidy     deletes what belongs to subordinate ids
 //	rc-unshare  becomes a command of the user's own in U0
+//	rc-cover    clones a tree with the host's cgroups covered
 //	rc-probe    tries the root file system drivers
 //	rc-lend     hands a container's /dev/shm to one that joins its IPC namespace
 //
@@ -48,4 +49,5 @@ var roles = map[string]func(*stage.Conn) int{
 	"rc-unshare": shim.Unshare,
 	"rc-probe":   shim.Probe,
 	"rc-lend":    shim.Lend,
+	"rc-cover":   shim.Cover,
 }

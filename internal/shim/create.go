@@ -163,6 +163,9 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 		if err != nil {
 			return nil, files, err
 		}
+		if f, err = s.withoutCgroups(f, real, mount); err != nil {
+			return nil, files, err
+		}
 		add("mount-"+strconv.Itoa(i), f)
 		if err := s.hideRuntime(real, mount); err != nil {
 			return nil, files, err

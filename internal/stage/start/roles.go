@@ -13,6 +13,10 @@ type TidyConfig struct {
 	Paths []string
 }
 
+// CoverConfig asks rc-cover for a clone of the mounts at Path. The answer is Ready
+// with one descriptor, or Failed.
+type CoverConfig struct{ Path string }
+
 // UnshareConfig is a command of the user's own, for rc-unshare to become in U0
 // and a private copy of the mount namespace. The answer is Failed, or the end of
 // the conversation.

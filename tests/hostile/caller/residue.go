@@ -161,14 +161,16 @@ func Cgroups() []string {
 		if !ok || path == "/" {
 			continue
 		}
-		for _, top := range []string{path, filepath.Dir(path)} {
-			_ = filepath.WalkDir(filepath.Join("/sys/fs/cgroup", top), func(p string, d fs.DirEntry, err error) error {
-				if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "rc-") && !strings.HasPrefix(d.Name(), "rc-rig.") {
-					out = append(out, "cgroup "+p)
-				}
-				return nil
-			})
+		if rig := os.Getenv("RIG_CGROUP"); rig != "" { // the subtree, where we stand in a leaf of it
+			path = strings.TrimPrefix(rig, "/sys/fs/cgroup")
 		}
+		_ = filepath.WalkDir(filepath.Join("/sys/fs/cgroup", path), func(p string, d fs.DirEntry, err error) error {
+			// rc-host is where rc itself stands; it stays.
+			if err == nil && d.IsDir() && len(d.Name()) > 64 && strings.HasPrefix(d.Name(), "rc-") {
+				out = append(out, "cgroup "+p)
+			}
+			return nil
+		})
 	}
 	return out
 }
