@@ -91,7 +91,7 @@ func receive(conv *stage.Conn) (*box, error) {
 // build makes everything that can be made before the caller says Start.
 func (b *box) build() error {
 	steps := []func() error{
-		b.attachRoot, b.identifyHost, b.mountAll, b.writeSysctls,
+		newCgroupNamespace, b.attachRoot, b.identifyHost, b.mountAll, b.writeSysctls,
 		b.maskPaths, b.sealRoot, b.pivot, b.openTerminal,
 		b.resolveUser, b.enterWorkdir, b.findCommand,
 	}
@@ -99,6 +99,16 @@ func (b *box) build() error {
 		if err := step(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// newCgroupNamespace comes here and not with the clone: its root is the cgroup
+// that we stand in now (cgroup_namespaces(7)), and where clone3 cannot place a
+// child into a cgroup, the shim has moved us since.
+func newCgroupNamespace() error {
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return hint.New("make the cgroup namespace", err, "")
 	}
 	return nil
 }
