@@ -159,7 +159,6 @@ type session struct {
 	shimEnds map[string]*os.File
 	result   chan error
 	code     int
-	stdout   *os.File
 }
 
 // attach begins to follow; input and output are pipes or files of the test's.

@@ -129,7 +129,7 @@ func TestShimKilled(t *testing.T) {
 			switch {
 			case !ended:
 				t.Errorf("rc hangs: %s", res.Err)
-			case f == nil || len(f) == 0 || f[0] == "--rm":
+			case len(f) == 0 || f[0] == "--rm":
 				if res.Code != 125 || strings.Count(res.Err, "\n") != 1 {
 					t.Errorf("rc ended with %d: %q", res.Code, res.Err)
 				}

@@ -100,9 +100,11 @@ func (m *measures) file(root, path string) error {
 			return true
 		}
 		length := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line + 1
-		if !strings.HasSuffix(path, "_test.go") {
-			m.functions = append(m.functions, length)
+		// A test is a list of cases as often as it is logic: its length is its own.
+		if strings.HasSuffix(path, "_test.go") {
+			return true
 		}
+		m.functions = append(m.functions, length)
 		if length > maxFunction {
 			m.tooLong = append(m.tooLong, fmt.Sprintf("%s: %s has %d lines, at most %d", rel, fn.Name.Name, length, maxFunction))
 		}
