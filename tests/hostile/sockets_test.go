@@ -13,11 +13,14 @@ import (
 // runtimeFolder is where the keeper and the shims listen now.
 func runtimeFolder(t *testing.T) string {
 	t.Helper()
-	found, _ := filepath.Glob(filepath.Join(host.Run, "rc-*"))
-	if len(found) != 1 {
-		t.Fatalf("runtime folders: %q", found)
+	notes, _ := filepath.Glob(filepath.Join(host.Root, "hosts/*/*"))
+	for _, note := range notes {
+		if !strings.HasSuffix(note, ".lock") {
+			return strings.TrimSpace(read(note))
+		}
 	}
-	return found[0]
+	t.Fatalf("no runtime folder is noted in %s", host.Root)
+	return ""
 }
 
 // Our sockets are paths in a folder that no container is shown, whatever is bound

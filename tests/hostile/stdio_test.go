@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -126,18 +127,25 @@ func TestCallersTerminal(t *testing.T) {
 		"pid-host":   {"-i", "--privileged", "--pid", "host"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, slave := terminal(t)
+			master, slave := terminal(t)
+			shown := make(chan string, 1)
+			go func() { // or what is printed would wait for a reader
+				text, _ := io.ReadAll(master) // EIO at the end
+				shown <- string(text)
+			}()
 			ctx, cancel := context.WithTimeout(context.Background(), caller.Limit)
 			defer cancel()
 			cmd := host.Command(ctx, flags([]string{"run", "--rm", "--network", "none"}, f, []string{image, "tty"})...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 			cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
-			if r := caller.Finish(ctx, cmd); r.Code != 0 {
-				t.Errorf("exit code %d", r.Code)
-			}
+			r := caller.Finish(ctx, cmd)
 			waiting, err := unix.IoctlGetInt(int(slave.Fd()), unix.TIOCINQ)
 			if err != nil || waiting != 0 {
 				t.Errorf("%d characters wait in the caller's terminal (%v)", waiting, err)
+			}
+			_ = slave.Close()
+			if text := <-shown; r.Code != 0 || !strings.Contains(text, "held TIOCSTI") {
+				t.Errorf("exit code %d: %s", r.Code, text)
 			}
 		})
 	}

@@ -74,7 +74,7 @@ func TestTraceStartingNeighbour(t *testing.T) {
 		"workdir": {"--pid", "container:spy", "--network", "none", "-v", host.Dir + ":/shared", "-w", "/proc/self/root"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			detached(t, "spy", flags(mighty, []string{"--ipc", "shareable", "--network", "none"}), "race", "4", host.Dir, secret)
+			detached(t, "spy", flags(mighty, []string{"--ipc", "shareable", "--network", "none"}), "race", "2", host.Dir, secret)
 			for range 8 {
 				r := host.RC(flags([]string{"run", "--rm"}, join, []string{image, "true"})...)
 				if r.Code != 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,6 +94,7 @@ func leaks(args []string) {
 
 // tty: pushes input into every terminal that it can name, and takes it over.
 func tty([]string) {
+	signal.Ignore(unix.SIGHUP) // of a terminal that it takes and closes
 	names := []string{"/dev/tty", "/dev/console", "/dev/tty0", "/dev/tty1", "/dev/stdin", "/proc/1/fd/0", "/proc/self/fd/1"}
 	if entries, err := os.ReadDir("/dev/pts"); err == nil {
 		for _, e := range entries {

@@ -86,7 +86,7 @@ func attach(pid int, name string) {
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, 0, 0, 0)
 	refused(name+" ptrace seize", errnoErr(errno), "seized")
 	if errno == 0 {
-		_, _, _ = unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(pid), 0, 0, 0, 0)
+		letGo(pid)
 	}
 	err := unix.PtraceAttach(pid)
 	refused(name+" ptrace attach", err, "attached")
@@ -104,6 +104,13 @@ func attach(pid int, name string) {
 		}
 		refused(name+" "+verb, err, "access to its memory")
 	}
+}
+
+// letGo ends a trace. The payload, which it is by now, could not be reaped else.
+func letGo(pid int) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_INTERRUPT, uintptr(pid), 0, 0, 0, 0)
+	_, _ = unix.Wait4(pid, nil, unix.WALL, nil)
+	_ = unix.PtraceDetach(pid)
 }
 
 func errnoErr(e unix.Errno) error {
@@ -221,7 +228,7 @@ func glanceTrace(pid int) {
 	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || strings.Contains(exe, "rc-") {
 		breach("ptrace a starting neighbour", "%s %v", exe, err)
 	}
-	_, _, _ = unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(pid), 0, 0, 0, 0)
+	letGo(pid)
 }
 
 func unwrap(err error) error {
