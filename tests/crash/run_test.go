@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rc-containers/rc/tests/hostile/caller"
 )
 
 const strikes = 50 // "Done when" 4 of the first issue
@@ -38,6 +40,28 @@ func ways(t *testing.T) []way {
 // of a life and of an end.
 func TestKillDuringRun(t *testing.T) {
 	require(t)
+	killDuringRun(t, strikes)
+}
+
+// TestCgroup: the same where each container has a cgroup, which is another thing
+// to be left behind. `make test` runs it in the rig.
+func TestCgroup(t *testing.T) {
+	require(t)
+	if why := caller.Undelegated(); why != "" {
+		t.Skip(why)
+	}
+	if r := user.RC("run", "-d", "--name", "grouped", "--network", "none", image, "sleep"); r.Code != 0 {
+		t.Fatal(r.Err)
+	}
+	if len(caller.Cgroups()) == 0 {
+		t.Error("a container's cgroup is not seen: what is left of one would not be, either")
+	}
+	clean(t, "with a cgroup")
+	killDuringRun(t, strikes)
+}
+
+func killDuringRun(t *testing.T, strikes int) {
+	t.Helper()
 	all := ways(t)
 	hits := map[string]int{}
 	for n, struck := 0, 0; struck < strikes && n < 2*strikes; n++ {

@@ -7,23 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// delegated says why there is no cgroup v2 subtree of the caller's, "" if there is.
-func delegated() string {
-	data, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			probe := filepath.Join("/sys/fs/cgroup", path, "hostile-probe")
-			if err := os.Mkdir(probe, 0o755); err != nil {
-				return "needs a delegated cgroup v2 subtree (tests/rig/cgroup2-exec makes one): " + err.Error()
-			}
-			_ = os.Remove(probe)
-			return ""
-		}
-	}
-	return "needs cgroup v2"
-}
+	"github.com/rc-containers/rc/tests/hostile/caller"
+)
 
 // group is a container's cgroup, as the host sees it.
 func group(t *testing.T, name string) string {
@@ -40,9 +26,9 @@ func group(t *testing.T, name string) string {
 // every network mode, with the host's /sys bound in, with every capability. The
 // limits that stand for all are cgroup.max.descendants, which every group has,
 // and the controllers' where the host lends any.
-func TestCgroups(t *testing.T) {
+func TestCgroup(t *testing.T) {
 	require(t)
-	if why := delegated(); why != "" {
+	if why := caller.Undelegated(); why != "" {
 		t.Skip(why)
 	}
 	dir := folder(t, "cgroup")

@@ -174,3 +174,19 @@ func Cgroups() []string {
 	}
 	return out
 }
+
+// Undelegated says why there is no cgroup v2 subtree of the caller's, "" if there is.
+func Undelegated() string {
+	data, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(data)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			probe := filepath.Join("/sys/fs/cgroup", path, "caller-probe")
+			if err := os.Mkdir(probe, 0o755); err != nil {
+				return "needs a delegated cgroup v2 subtree (tests/rig/cgroup2-exec makes one): " + err.Error()
+			}
+			_ = os.Remove(probe)
+			return ""
+		}
+	}
+	return "needs cgroup v2"
+}
