@@ -10,7 +10,7 @@ import (
 const platformHelp = "A foreign --platform can be taken, and run where binfmt_misc(5) knows the architecture."
 
 // verbs are in the order of rc's overview, and their short texts are the same:
-// tests/manpages compares them.
+// tests/manpage compares them.
 var verbs = []verb{
 	{"pull", "IMAGE", "Download an image from a registry",
 		"IMAGE is [REGISTRY/]NAME[:TAG][@DIGEST]. A short name is Docker Hub's, unless registries.conf says\n" +

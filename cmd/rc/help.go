@@ -49,7 +49,7 @@ Commands:
 }
 
 // printHelp has the headings and the order of rc-image's: what, Usage, more,
-// Examples, Flags. tests/manpages reads both and makes the pages of them.
+// Examples, Flags. tests/manpage reads both and makes the pages of them.
 func (c *command) printHelp(fs *pflag.FlagSet) {
 	usage := "rc " + c.name
 	if fs.HasAvailableFlags() {
