@@ -95,6 +95,11 @@ func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.F
 		return hint.New(op, err, "")
 	}
 	defer ours.Close()
+	restore, err := raiseCeilings()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	process, err := userns.Start(program(rcNetPath, mapping, u0, lock, theirs.File()))
 	_ = theirs.Close()
 	if err != nil {
@@ -116,6 +121,44 @@ func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.F
 		return hint.Newf(op, "install rc and "+rcNetPath+" together", "it answers with something else")
 	}
 	return nil
+}
+
+// ceilings are the limits that a new user namespace takes over from its maker as
+// bounds for everything below it, as long as it lives (kernel commit 21d1c5e386bc,
+// "Reimplement RLIMIT_NPROC on top of ucounts", and its series, Linux 5.14).
+var ceilings = []int{unix.RLIMIT_NPROC, unix.RLIMIT_MSGQUEUE, unix.RLIMIT_SIGPENDING, unix.RLIMIT_MEMLOCK}
+
+// minProcesses is what the keeper, a shim and an init have in threads, doubled.
+const minProcesses = 64
+
+// raiseCeilings lets U0 have what the user may have, not what this shell has:
+// `ulimit -Su 60` for one command must not bound every container of the day. A
+// hard limit below what rc itself needs is refused: every later rc would find the
+// keeper of that U0 and fail.
+func raiseCeilings() (restore func(), err error) {
+	var undo []func()
+	restore = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	for _, which := range ceilings {
+		var old unix.Rlimit
+		if err := unix.Getrlimit(which, &old); err != nil {
+			return restore, hint.New("read the limits of this process", err, "")
+		}
+		if which == unix.RLIMIT_NPROC && old.Max < minProcesses && os.Getuid() != 0 {
+			return restore, hint.Newf("start the keeper of the network", "raise it where it was set: ulimit -u, /etc/security/limits.conf, LimitNPROC=",
+				"the hard limit of processes is %d, and all your containers would share it", old.Max)
+		}
+		if old.Cur == old.Max {
+			continue
+		}
+		if unix.Setrlimit(which, &unix.Rlimit{Cur: old.Max, Max: old.Max}) == nil {
+			undo = append(undo, func() { _ = unix.Setrlimit(which, &old) })
+		}
+	}
+	return restore, nil
 }
 
 // program is how rc-net is started: descriptor 4 the conversation, 5 the lock,

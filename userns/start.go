@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -35,6 +36,14 @@ type Program struct {
 	// namespace waits here it is still dumpable, so OpenNamespace works, and it
 	// can be moved into a cgroup.
 	Prepare func(pid int) error
+}
+
+// forkFix names the bound that fork(2) met: EAGAIN is the number of processes.
+func forkFix(err error) string {
+	if errors.Is(err, unix.EAGAIN) {
+		return "you have too many processes and threads: end some, or raise the bound (ulimit -u)"
+	}
+	return ""
 }
 
 // Start executes p and returns when its constructor is done and Go's main is
@@ -83,7 +92,7 @@ func (p *Program) exec() (*starting, error) {
 	pid, err := p.forkExec(append([]*os.File{plan, p.Conn}, p.Files...), pair[1])
 	if err != nil {
 		_ = sock.Close()
-		return nil, hint.New("start "+p.Path, err, "")
+		return nil, hint.New("start "+p.Path, err, forkFix(err))
 	}
 	first, err := newProcess(pid)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // The test binary is also rc itself: what a shell sees of a command line is its
@@ -212,4 +215,20 @@ func capture(t *testing.T, f func()) string {
 	os.Stdout = old
 	w.Close()
 	return <-text
+}
+
+// The caller's own limits can be met anywhere; whoever names a fix is not corrected.
+func TestAdvise(t *testing.T) {
+	files := hint.New("socketpair", unix.EMFILE, "")
+	if got := advise(files).Error(); !strings.HasSuffix(got, "too many open files; raise the number of open files: ulimit -n") {
+		t.Error(got)
+	}
+	if got := advise(files); !errors.Is(got, unix.EMFILE) || exitCode(got) != hint.ExitRefused {
+		t.Errorf("%v lost its errno or code", got)
+	}
+	for _, same := range []error{hint.New("x", unix.EMFILE, "do this"), hint.New("x", unix.ENOENT, ""), errors.New("plain")} {
+		if got := advise(same); got != same {
+			t.Errorf("%v became %v", same, got)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
@@ -57,10 +58,38 @@ func (g *global) open() (*engine.Engine, error) {
 	return e, e.CheckDriver()
 }
 
+// ownLimits are the caller's own bounds, which any step can meet.
+var ownLimits = map[error]string{
+	unix.EMFILE: "raise the number of open files: ulimit -n",
+	unix.EFBIG:  "raise the size that files may have: ulimit -f",
+}
+
+// advise adds what to type to a refusal that met one of them and names nothing.
+func advise(err error) error {
+	var e *hint.Error
+	if errors.As(err, &e) && e.Fix != "" {
+		return err
+	}
+	for errno, fix := range ownLimits {
+		if errors.Is(err, errno) {
+			return fmt.Errorf("%w; %s", err, fix)
+		}
+	}
+	return err
+}
+
+// keepOwn takes the owner's bits out of a mask: files that we could not open
+// ourselves help nobody (`umask 777` made containers that could not be removed).
+func keepOwn() {
+	mask := unix.Umask(0)
+	unix.Umask(mask &^ 0o700)
+}
+
 func main() {
+	keepOwn()
 	code, err := dispatch(os.Args[1:])
 	if err != nil && !engine.Reported(err) {
-		fmt.Fprintln(os.Stderr, "rc: "+oneLine(err))
+		fmt.Fprintln(os.Stderr, "rc: "+oneLine(advise(err)))
 	}
 	if err != nil {
 		code = exitCode(err)

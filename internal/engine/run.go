@@ -378,7 +378,7 @@ func (l *launch) start(s Streams) (int, error) {
 	defer proc.Close()
 	m, err := l.expect(conn, start.KindCreated)
 	if err != nil {
-		return 0, err
+		return 0, l.whyShimDied(proc, err)
 	}
 	if m.Note != "" {
 		l.e.Warn("the root file system is by " + m.Note)
@@ -434,13 +434,29 @@ func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, err
 	return l.e.converse(l.home, "rc-shim", &l.cfg, l.files, p)
 }
 
+// whyShimDied looks at a shim that broke off. Go's runtime ends with 2 where a
+// thread or memory is refused to it, and has nobody to tell.
+func (l *launch) whyShimDied(proc *userns.Process, err error) error {
+	if !errors.Is(err, errBrokeOff) {
+		return err
+	}
+	_ = proc.PidFD.SetReadDeadline(time.Now().Add(time.Second))
+	if ws, werr := proc.Wait(); werr == nil && ws.Exited() && ws.ExitStatus() == 2 {
+		return hint.Newf("start the container", "raise them: ulimit -u, ulimit -v", "its shim could not run within your limits of processes or memory")
+	}
+	return err
+}
+
+// errBrokeOff is the end of a conversation without a reason given.
+var errBrokeOff = errors.New("its shim was killed")
+
 func (l *launch) expect(conn *stage.Conn, want start.Kind) (*start.Message, error) {
 	var m start.Message
 	files, err := conn.Recv(&m)
 	stage.CloseFiles(files)
 	switch {
 	case err != nil:
-		return nil, hint.New("start the container", fmt.Errorf("its shim was killed (%w)", err), "try again")
+		return nil, hint.New("start the container", fmt.Errorf("%w (%w)", errBrokeOff, err), "try again")
 	case m.Kind == start.KindFailed && m.Fail != nil:
 		return nil, m.Fail.Error()
 	case m.Kind != want:
