@@ -124,6 +124,20 @@ func TestDeadShimAndPayload(t *testing.T) {
 	}
 }
 
+// A payload that ended by itself, and that nobody has reaped yet, was not killed
+// by us: its code is not known.
+func TestDeadShimAndZombie(t *testing.T) {
+	w := newWorkshop(t)
+	cmd, who := sleeper(t)
+	must(t, cmd.Process.Signal(unix.SIGTERM))
+	must(t, unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
+	entry, err := w.Load(w.put(&record.Container{ID: ident('a')}, running(who, deadProcess(t))))
+	must(t, err)
+	if st := entry.State; st.Status != record.Exited || st.ExitCode != -1 {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestDeadShimOfAutoRemove(t *testing.T) {
 	w := newWorkshop(t)
 	cmd, who := sleeper(t)

@@ -125,6 +125,7 @@ func TestRemovalRace(t *testing.T) {
 					t.Error("two hold the life lock")
 				}
 				taken.Add(1)
+				time.Sleep(10 * time.Microsecond) // long enough for a second holder to be seen
 				holders.Add(-1)
 				s.DropLife(id, lock)
 			}

@@ -148,6 +148,27 @@ func TestRealPayloadIsBare(t *testing.T) {
 	c.ended()
 }
 
+// The payload has ended and its reader is slow: the end is told when all output
+// was taken, and not before.
+func TestRealSlowReader(t *testing.T) {
+	c := newContainer(t, "sh", "-c", "busybox seq 1 20000") // 109 kB, which the pipes hold
+	c.cfg.AutoRemove = true
+	if m := c.create(); m.Kind != start.KindCreated {
+		t.Fatalf("%+v %v", m, m.Fail)
+	}
+	must(t, c.conn.Send(&start.Message{Kind: start.KindStart}))
+	c.want(start.KindStarted)
+	time.Sleep(500 * time.Millisecond)
+	b, err := io.ReadAll(c.out)
+	if err != nil || len(b) != 108894 || !strings.HasSuffix(string(b), "\n20000\n") {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if m := c.want(start.KindExited); m.Exit.Code != 0 {
+		t.Errorf("%+v", m.Exit)
+	}
+	c.ended()
+}
+
 // Each refusal before Start leaves nothing that runs and names its exit code.
 func TestRealRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
