@@ -211,7 +211,7 @@ func (s *Store) NameHolder(name string) (string, error) {
 // somebody holds it. The link makes the name and its text appear at once.
 func (s *Store) ClaimName(name, id string) error {
 	tmp := s.Path("container-names", "."+id)
-	defer os.Remove(tmp)                                               // a full disk leaves it made and empty
+	defer os.Remove(tmp)                                              // a full disk leaves it made and empty
 	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil { // a private temporary file, published by the link below
 		return err
 	}
