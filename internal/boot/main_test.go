@@ -38,7 +38,8 @@ func again(t *testing.T, unshare ...string) bool {
 		line = append(append(append([]string{"unshare"}, unshare...), "--"), line...)
 	}
 	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	// One that leaves the root cannot clean up after itself: we do.
+	cmd.Env = append(os.Environ(), insideVariable+"=1", "TMPDIR="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil:
