@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containers/image/v5/types"
+
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/tests/images"
 )
@@ -133,7 +135,7 @@ func TestSelfSignedRegistry(t *testing.T) {
 	defer h.Close()
 	ref := strings.TrimPrefix(h.URL, "https://") + "/test/it"
 	w.must(w.pull(ref)) // --tls-verify=false
-	w.verify = 0
+	w.verify = types.OptionalBoolTrue
 	w.refused(w.pull(ref), "certs.d", "--tls-verify=false")
 }
 

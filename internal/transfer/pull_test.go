@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containers/image/v5/types"
+
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/tests/images"
@@ -88,7 +90,7 @@ func TestPullSaysWhatDockerSays(t *testing.T) {
 	w.refused(w.pull(ref+"@sha256:"+strings.Repeat("0", 64)), "check the name, the tag or the digest")
 	w.refused(w.pull("Not/A/Name!"), "invalid reference format")
 	w.refused(w.pull("127.0.0.1:1/x"), "connection refused", "check the registry's name")
-	w.verify = 0
+	w.verify = types.OptionalBoolTrue // asked for: on loopback the default would try plain HTTP
 	w.refused(w.pull(ref+":other"), "plain HTTP", "--tls-verify=false")
 }
 
