@@ -39,15 +39,18 @@ type attachment struct {
 	left                   bool // by the detach keys: the container goes on
 }
 
+// size is that of the first terminal among the streams: with input from a pipe,
+// the one that shows the output.
 func (s Streams) size() (rows, cols uint16) {
-	if s.In == nil {
-		return 0, 0
+	for _, f := range []*os.File{s.In, s.Out, s.Err} {
+		if f == nil {
+			continue
+		}
+		if ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			return ws.Row, ws.Col
+		}
 	}
-	ws, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0, 0
-	}
-	return ws.Row, ws.Col
+	return 0, 0
 }
 
 // IsTerminal tells whether f is a terminal.
