@@ -3,6 +3,7 @@ package transfer
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,7 +30,10 @@ func change(c *imgspec.ImageConfig, text string) error {
 	case "USER":
 		c.User = rest
 	case "WORKDIR":
-		c.WorkingDir = rest
+		c.WorkingDir = path.Join("/", c.WorkingDir, rest) // relative to the one before
+		if path.IsAbs(rest) {
+			c.WorkingDir = path.Clean(rest)
+		}
 	case "STOPSIGNAL":
 		c.StopSignal = rest
 	case "ENV", "LABEL":

@@ -30,7 +30,7 @@ func TestChange(t *testing.T) {
 		`CMD ["a","b c"]`: "cmd=[a b c]", "cmd echo  hi": "cmd=[/bin/sh -c echo  hi]", `CMD ["a"`: "cmd=[/bin/sh -c [\"a\"]",
 		`ENV A=1 B="x y" C='$z' D=a\ b E=`: "env=[A=1 B=x y C=$z D=a b E=]", "ENV A one two": "env=[A=one two]",
 		"LABEL a=b c=\"d=e\"": "labels=map[a:b c:d=e]", "EXPOSE 80 443/tcp 53/udp": "ports=map[443/tcp:{} 53/udp:{} 80/tcp:{}]",
-		"VOLUME /a /b": "volumes=map[/a:{} /b:{}]", `VOLUME ["/a b"]`: "volumes=map[/a b:{}]", "USER 5:6": "user=5:6", "WORKDIR /x": "dir=/x", "STOPSIGNAL 9": "stop=9",
+		"VOLUME /a /b": "volumes=map[/a:{} /b:{}]", `VOLUME ["/a b"]`: "volumes=map[/a b:{}]", "USER 5:6": "user=5:6", "WORKDIR /x": "dir=/x", "WORKDIR x/../y": "dir=/y", "STOPSIGNAL 9": "stop=9",
 		"": "!", "ENV": "!", "ENV A": "!", "ENV =x": "!", `ENV A="x`: "!", "VOLUME [": "!", "RUN x": "!", "LABEL x": "!",
 	} {
 		var c imgspec.ImageConfig
