@@ -148,7 +148,11 @@ func (l *launch) writeCIDFile() error {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return hint.New("write --cidfile "+path, rootCause(err), "name a file that does not exist yet")
+		fix := "name a file in a folder that you can write to"
+		if errors.Is(err, fs.ErrExist) {
+			fix = "name a file that does not exist yet"
+		}
+		return hint.New("write --cidfile "+path, rootCause(err), fix)
 	}
 	l.undo.Push(func() { _ = os.Remove(path) })
 	_, err = f.WriteString(l.id)
