@@ -72,6 +72,9 @@ func TestRecycledPID(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// Start times count in ticks of 10 ms (proc_pid_stat(5)): two processes of
+			// one tick with one pid cannot be, and must not be forged here.
+			time.Sleep(50 * time.Millisecond)
 			id, file := slain(t, "stale-"+name)
 			var st map[string]any
 			data := json.NewDecoder(strings.NewReader(read(file)))
