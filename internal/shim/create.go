@@ -44,6 +44,10 @@ func (s *shim) cloneInit() error {
 	}
 	defer theirs.Close()
 	s.conv = ours
+	if len(files) > stage.MaxFiles { // a descriptor each; the kernel passes 253 (SCM_MAX_FD)
+		return hint.Newf("give the container its mounts", "mount folders above them, or copy files together into one folder",
+			"bind mounts and volumes are %d too many", len(files)-stage.MaxFiles)
+	}
 	if err := ours.Send(message, files...); err != nil { // waits in the socket until init reads it
 		return fmt.Errorf("send the configuration to the container's init: %w", err)
 	}
