@@ -112,8 +112,19 @@ func (e *Engine) look(id string) (*Entry, error) {
 // shimLives looks at the process itself. Its lock says the same, except where a
 // logout took the runtime folder away from under it.
 func shimLives(st *record.State) bool {
-	return st != nil && st.ShimPID > 0 &&
+	return st != nil && st.ShimPID > 0 && !dying(st.ShimPID) &&
 		linux.Identity{PID: st.ShimPID, StartTime: st.ShimStart, BootID: st.BootID}.Alive()
+}
+
+// dying tells whether a process was killed although its last threads are still on
+// their way out: the kernel calls it alive until then, and its lock is held.
+func dying(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // proc_pid_stat(5): state follows the name
+	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
 
 // hidden tells whether a process exists that /proc does not show (proc(5),
