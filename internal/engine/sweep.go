@@ -12,7 +12,6 @@ import (
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
-	"github.com/rc-containers/rc/slirp"
 )
 
 // A command that was killed between two steps leaves things of a container that
@@ -133,15 +132,7 @@ func (e *Engine) reviveKeeper(list []Entry) {
 		if c := &list[i]; !c.Running() || c.Network != string(spec.KindSlirp) {
 			continue
 		}
-		dir, err := e.Store.Runtime()
-		if err != nil {
-			return
-		}
-		client, err := slirp.Dial(dir)
-		if err == nil {
-			client.Close()
-			return
-		}
+		// Not only a connection: one that is just dying still has its queue.
 		if _, err := e.enter(); err != nil {
 			e.Warn("the containers have no network: " + err.Error())
 		}

@@ -124,6 +124,8 @@ func TestShimKilled(t *testing.T) {
 			}
 			for _, p := range of("rc-shim") {
 				_ = unix.Kill(p.PID, unix.SIGKILL)
+				// A zombie may have threads that are still on their way, with its lock.
+				eventually(t, "the shim is gone", func() bool { _, there := caller.Look(p.PID); return !there })
 			}
 			res, ended := r.end()
 			switch {
@@ -170,6 +172,7 @@ func TestKeeperKilled(t *testing.T) {
 		if r := user.RC(after...); r.Code != 0 {
 			t.Errorf("rc %s: %d %s", after[0], r.Code, r.Err)
 		}
+		t.Logf("after rc %s: %v", after[0], user.Ours())
 		eventually(t, "the port answers after rc "+after[0], func() bool { return ask(address) == "hello" })
 		if now, _, _ := strings.Cut(state(t, "web").Ports, "->"); now != address {
 			t.Errorf("it was %s and is %s", address, now)

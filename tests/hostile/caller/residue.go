@@ -161,10 +161,11 @@ func Cgroups() []string {
 		if !ok || path == "/" {
 			continue
 		}
-		if rig := os.Getenv("RIG_CGROUP"); rig != "" { // the subtree, where we stand in a leaf of it
-			path = strings.TrimPrefix(rig, "/sys/fs/cgroup")
+		top := path
+		if parent := filepath.Dir(path); parent != "/" {
+			top = parent // the subtree, when we stand in a leaf of it
 		}
-		_ = filepath.WalkDir(filepath.Join("/sys/fs/cgroup", path), func(p string, d fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(filepath.Join("/sys/fs/cgroup", top), func(p string, d fs.DirEntry, err error) error {
 			// rc-host is where rc itself stands; it stays.
 			if err == nil && d.IsDir() && len(d.Name()) > 64 && strings.HasPrefix(d.Name(), "rc-") {
 				out = append(out, "cgroup "+p)
