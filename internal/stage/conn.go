@@ -118,6 +118,12 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 	var rerr error
 	err = raw.Read(func(fd uintptr) bool {
 		n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if rerr == unix.ECONNRESET {
+			// The other side ended with a packet of ours unread (net/unix/af_unix.c,
+			// unix_release_sock). The kernel says so once, before what it still has
+			// for us: its last word, or the end.
+			n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		}
 		return rerr != unix.EAGAIN
 	})
 	if err == nil {

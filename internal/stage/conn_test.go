@@ -308,3 +308,28 @@ func FuzzRecv(f *testing.F) {
 		_, _ = b.Recv(&p) // no panic
 	})
 }
+
+// A packet of ours that the other side never read must not cost us its last word.
+func TestLastWordBeforeReset(t *testing.T) {
+	a, b, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Send("unread"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Send("last word"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if _, err := a.Recv(&got); err != nil || got != "last word" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := a.Recv(&got); !errors.Is(err, io.EOF) {
+		t.Errorf("then %v, want the end", err)
+	}
+}
