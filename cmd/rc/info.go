@@ -86,7 +86,7 @@ func versionCommand() *command {
 
 func unshareCommand() *command {
 	return &command{
-		name: "unshare", args: "[COMMAND] [ARG...]", short: "Run a command of this host as root of your user namespace",
+		name: "unshare", command: true, args: "[COMMAND] [ARG...]", short: "Run a command of this host as root of your user namespace",
 		long: "There, files of your subordinate ids can be looked at, changed and deleted. It is no\n" +
 			"container: the files, the network and the processes are the host's. Without a\n" +
 			"command it runs $SHELL, else sh.\n\n" +

@@ -131,11 +131,11 @@ func TestHelp(t *testing.T) {
 		if c.image {
 			continue // rc-image tells
 		}
-		help := rc(t, c.name, "--help")
+		help := rc(t, append(strings.Fields(c.name), "--help")...)
 		if help.code != 0 || help.stderr != "" || !strings.HasPrefix(help.stdout, c.short+".\n\nUsage: rc "+c.name) {
 			t.Errorf("%s --help: %+v", c.name, help)
 		}
-		if again := rc(t, "help", c.name); again != help {
+		if again := rc(t, append([]string{"help"}, strings.Fields(c.name)...)...); again != help {
 			t.Errorf("help %s: %+v", c.name, again)
 		}
 	}

@@ -5,7 +5,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -19,14 +21,16 @@ import (
 // command is one verb. Its file binds its flags to the fields of an options
 // struct; run gets the arguments that are left.
 type command struct {
-	name  string
-	args  string // after the name, in the usage line
-	short string
-	long  string // below the usage; may be empty
+	name    string
+	aliases []string // other names: a long form of Docker's or podman's
+	args    string   // after the name, in the usage line
+	short   string
+	long    string // below the usage; may be empty
 	// examples are lines to type; may be empty.
 	examples []string
 	flags    func(*pflag.FlagSet)
 	run      func(g *global, args []string) (int, error)
+	command  bool // flags end at the first argument: what follows is a command line
 	// image passes everything on to rc-image, which has flags and help of its own.
 	image bool
 }
@@ -136,14 +140,34 @@ func dispatch(args []string) (int, error) {
 			printOverview(os.Stdout, fs)
 			return 0, nil
 		}
-		rest = []string{rest[1], "--help"}
+		rest = append(rest[1:], "--help")
 	}
-	for _, c := range commands() {
-		if c.name == rest[0] {
-			return c.call(&g, rest[1:])
-		}
+	if c, left := find(rest); c != nil {
+		return c.call(&g, left)
+	}
+	if g, ok := groups[rest[0]]; ok {
+		return groupHelp(rest, g.short)
 	}
 	return 0, hint.Newf(fmt.Sprintf("rc %q", rest[0]), "see `rc --help`", "no such command%s", nearest(rest[0]))
+}
+
+// groupHelp answers `rc volume` and `rc volume frob`.
+func groupHelp(args []string, short string) (int, error) {
+	group := args[0]
+	if len(args) > 1 && args[1] != "--help" {
+		return 0, hint.Newf(fmt.Sprintf("rc %s %q", group, args[1]), "see `rc "+group+" --help`", "no such command")
+	}
+	fmt.Printf("%s.\n\nUsage: rc %s COMMAND [ARG...]\n\nCommands:\n", short, group)
+	for _, c := range commands() {
+		if verb, ok := strings.CutPrefix(c.name, group+" "); ok {
+			fmt.Printf("  %-12s%s\n", verb, c.short)
+		}
+	}
+	verbs := groups[group].verbs
+	for _, verb := range slices.Sorted(maps.Keys(verbs)) {
+		fmt.Printf("  %-12sas rc %s\n", verb, verbs[verb])
+	}
+	return 0, nil
 }
 
 // newFlags stops at the first argument that is no flag: what follows belongs to
@@ -161,7 +185,7 @@ func (c *command) call(g *global, args []string) (int, error) {
 		return c.callImage(g, args)
 	}
 	fs := newFlags(c.name)
-	if c.name != "run" && c.name != "unshare" {
+	if !c.command {
 		fs.SetInterspersed(true)
 	}
 	help := fs.Bool("help", false, "print this help")

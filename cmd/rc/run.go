@@ -38,7 +38,7 @@ type runOptions struct {
 func runCommand() *command {
 	o := &runOptions{}
 	return &command{
-		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Run a command in a new container", long: runHelp,
+		name: "run", command: true, args: "IMAGE [COMMAND] [ARG...]", short: "Run a command in a new container", long: runHelp,
 		examples: runExamples,
 		flags:    o.bind,
 		run:      o.run,

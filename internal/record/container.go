@@ -44,6 +44,37 @@ type Container struct {
 	StopSignal  int
 	StopAfter   time.Duration
 	MachineID   string
+	Restart     RestartPolicy `json:",omitzero"`
+	Log         LogConfig     `json:",omitzero"`
+	Health      *Healthcheck  `json:",omitempty"`
+}
+
+// RestartPolicy says what the shim does when the payload has ended. The zero
+// value is "no". `rc update` may change it while the container runs: the shim
+// reads it from the record at each end.
+type RestartPolicy struct {
+	Name string `json:",omitempty"` // "", no, on-failure, always, unless-stopped
+	Max  int    `json:",omitempty"` // of on-failure: so many restarts, 0 for no bound
+}
+
+// LogConfig is where the payload's output goes besides attached callers.
+type LogConfig struct {
+	Driver  string            `json:",omitempty"` // "" and json-file, journald (json-file and a copy), none
+	MaxSize int64             `json:",omitempty"` // bytes of one file; 0 for no bound
+	MaxFile int               `json:",omitempty"` // files kept, the one being written included; 0 is 1
+	Opts    map[string]string `json:",omitempty"` // as typed: labels, env, tag
+}
+
+// Healthcheck is a probe as Docker's HEALTHCHECK defines it. A zero duration is
+// the default: interval 30 s, timeout 30 s, start interval 5 s; retries 3.
+type Healthcheck struct {
+	Test          []string // CMD arg… or CMD-SHELL line
+	Interval      time.Duration
+	Timeout       time.Duration
+	StartPeriod   time.Duration
+	StartInterval time.Duration
+	Retries       int
+	OnFailure     string `json:",omitempty"` // "", none, kill, restart, stop
 }
 
 // VolumeUse says which volume a container mounts where.
@@ -59,13 +90,17 @@ type Status string
 // A container's statuses. Lost is never stored: it is what a reader says of a
 // container whose shim died before it could write an end.
 const (
-	Created Status = "created"
-	Running Status = "running"
-	Exited  Status = "exited"
-	Lost    Status = "lost"
+	Created    Status = "created"
+	Running    Status = "running"
+	Paused     Status = "paused"
+	Restarting Status = "restarting" // it has ended and its shim waits to start it again
+	Exited     Status = "exited"
+	Lost       Status = "lost"
 )
 
-// State is the life of a container. Only its shim writes it.
+// State is the life of a container. Only its shim writes it, and, while no shim
+// lives, whoever holds the life lock: `rc create` (Created) and a reader that
+// repairs. No state at all is a container whose making was interrupted.
 type State struct {
 	Status     Status
 	PID        int    `json:",omitempty"` // of init, in the host's pid namespace
@@ -82,6 +117,27 @@ type State struct {
 	Driver     string          `json:",omitempty"`
 	DriverNote string          `json:",omitempty"`
 	Net        *slirp.Attached `json:",omitempty"`
+
+	Fresh        bool      `json:",omitempty"` // of Created: made by `rc run`, which removes what it cannot start
+	Stopped      bool      `json:",omitempty"` // a user ended it (stop, kill): no restart policy applies, not even after a reboot for unless-stopped
+	RestartCount int       `json:",omitempty"` // restarts by policy since the user's last start
+	NextStart    time.Time `json:",omitzero"`  // of Restarting
+	Health       *Health   `json:",omitempty"`
+}
+
+// Health is what the probes have found.
+type Health struct {
+	Status        string // starting, healthy, unhealthy
+	FailingStreak int
+	Log           []HealthResult `json:",omitempty"` // the last five
+}
+
+// HealthResult is one probe. Output is its first 4096 bytes.
+type HealthResult struct {
+	Start    time.Time
+	End      time.Time
+	ExitCode int // 0 healthy; -1 the probe timed out or could not run
+	Output   string
 }
 
 // ContainerDir is the folder of a container.

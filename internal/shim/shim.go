@@ -24,6 +24,7 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/logs"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -236,7 +237,7 @@ func (s *shim) run() error {
 func (s *shim) connect() error {
 	if s.cfg.Detach || !s.cfg.AutoRemove {
 		var err error
-		if s.streams.log, err = openLog(filepath.Join(s.cfg.Dir, "log")); err != nil {
+		if s.streams.log, err = logs.Open(filepath.Join(s.cfg.Dir, "log")); err != nil {
 			return err
 		}
 	}

@@ -1,18 +1,17 @@
 package shim
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/logs"
 )
 
 // streams carry the payload's standard streams. The payload never holds a
@@ -33,7 +32,7 @@ type streams struct {
 	callerIn  *os.File
 	outSink   atomic.Pointer[os.File]
 	errSink   atomic.Pointer[os.File]
-	log       *logFile
+	log       *logs.Writer
 	pumps     sync.WaitGroup
 	detached  atomic.Bool
 	ending    atomic.Bool // the payload has ended: no reader waits any more
@@ -141,7 +140,7 @@ func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name strin
 					_ = to.Close()
 				}
 			}
-			s.log.write(name, buf[:n])
+			s.log.Write(name, buf[:n])
 		}
 		if err != nil { // EIO: the last holder of the terminal is gone (tty_ioctl(4))
 			break
@@ -244,97 +243,8 @@ func (s *streams) finish(bound time.Duration) {
 				_ = f.Close()
 			}
 		}
-		s.log.close()
+		s.log.Close()
 	})
-}
-
-// logFile is the container's output in Docker's json-file format: one object a
-// line, {"log":…,"stream":…,"time":…}. A nil logFile drops everything.
-type logFile struct {
-	mu   sync.Mutex
-	f    *os.File
-	part map[string][]byte // unfinished lines by stream
-}
-
-// maxLine bounds one log entry, in bytes: Docker splits at 16 KiB too.
-const maxLine = 16 << 10
-
-func openLog(path string) (*logFile, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, hint.New("open the container's log", err, "free some disk space")
-	}
-	return &logFile{f: f, part: map[string][]byte{}}, nil
-}
-
-func (l *logFile) write(stream string, data []byte) {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rest := append(l.part[stream], data...)
-	for {
-		end := indexByte(rest, '\n') + 1
-		if end == 0 && len(rest) < maxLine {
-			break
-		}
-		if end == 0 || end > maxLine {
-			end = whole(rest[:maxLine])
-		}
-		l.entry(stream, rest[:end])
-		rest = rest[end:]
-	}
-	l.part[stream] = append([]byte(nil), rest...)
-}
-
-// whole is the length of b without a last character that is cut off: JSON has
-// whole ones only.
-func whole(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(b)
-}
-
-func (l *logFile) entry(stream string, line []byte) {
-	data, err := json.Marshal(struct {
-		Log    string    `json:"log"`
-		Stream string    `json:"stream"`
-		Time   time.Time `json:"time"`
-	}{string(line), stream, time.Now().UTC()})
-	if err == nil {
-		_, _ = l.f.Write(append(data, '\n')) // a full disk loses log lines, never the container
-	}
-}
-
-func (l *logFile) close() {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for stream, rest := range l.part {
-		if len(rest) > 0 {
-			l.entry(stream, rest)
-		}
-	}
-	l.part = map[string][]byte{}
-	_ = l.f.Close()
-}
-
-func indexByte(b []byte, c byte) int {
-	for i := range b {
-		if b[i] == c {
-			return i
-		}
-	}
-	return -1
 }
 
 var errNoInit = errors.New("the container has no process")

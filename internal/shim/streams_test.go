@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/logs"
 )
 
 func must(t testing.TB, err error) {
@@ -42,7 +44,7 @@ type copied struct {
 	payloadDone sync.Once
 }
 
-func startStreams(t *testing.T, stdin bool, log *logFile) *copied {
+func startStreams(t *testing.T, stdin bool, log *logs.Writer) *copied {
 	t.Helper()
 	c := &copied{streams: &streams{log: log}}
 	var err error
@@ -190,7 +192,7 @@ func TestCloseStream(t *testing.T) {
 
 func TestDetachKeepsThePayload(t *testing.T) {
 	path := t.TempDir() + "/log"
-	log, err := openLog(path)
+	log, err := logs.Open(path)
 	must(t, err)
 	c := startStreams(t, true, log)
 	_, err = c.payload[1].Write([]byte("before\n"))
@@ -312,7 +314,7 @@ func logged(t *testing.T, path string) string {
 }
 
 func TestLog(t *testing.T) {
-	long := strings.Repeat("x", maxLine)
+	long := strings.Repeat("x", (16 << 10))
 	for name, c := range map[string]struct {
 		writes []string // "stream:text"
 		want   string
@@ -327,35 +329,35 @@ func TestLog(t *testing.T) {
 		"16 KiB and a line":   {[]string{"stdout:" + long + "\n"}, "stdout:" + long + "|stdout:\n"},
 		"16 KiB less a line":  {[]string{"stdout:" + long[1:] + "\n"}, "stdout:" + long[1:] + "\n"},
 		"40 KiB":              {[]string{"stdout:" + long + long + "y\n"}, "stdout:" + long + "|stdout:" + long + "|stdout:y\n"},
-		"40 KiB in parts":     {[]string{"stdout:" + long[:9000], "stdout:" + long[:9000], "stdout:z\n"}, "stdout:" + long + "|stdout:" + long[:18000-maxLine] + "z\n"},
+		"40 KiB in parts":     {[]string{"stdout:" + long[:9000], "stdout:" + long[:9000], "stdout:z\n"}, "stdout:" + long + "|stdout:" + long[:18000-(16<<10)] + "z\n"},
 		"binary":              {[]string{"stdout:a\x00\x1b\"\\\n"}, "stdout:a\x00\x1b\"\\\n"},
 		"not UTF-8":           {[]string{"stdout:\xff\n"}, "stdout:\ufffd\n"},
 		"a character at 16 K": {[]string{"stdout:" + long[1:] + "é\n"}, "stdout:" + long[1:] + "|stdout:é\n"},
 		"a character in two":  {[]string{"stdout:\xc3", "stdout:\xa9\n"}, "stdout:é\n"},
 	} {
 		path := t.TempDir() + "/log"
-		l, err := openLog(path)
+		l, err := logs.Open(path)
 		must(t, err)
 		for _, w := range c.writes {
 			stream, text, _ := strings.Cut(w, ":")
-			l.write(stream, []byte(text))
+			l.Write(stream, []byte(text))
 		}
-		l.close()
+		l.Close()
 		if got := logged(t, path); got != c.want {
 			t.Errorf("%s: %d bytes %.60q…, want %d %.60q…", name, len(got), got, len(c.want), c.want)
 		}
-		l.write("stdout", []byte("late\n")) // no panic, no loss of what is there
-		l.close()
+		l.Write("stdout", []byte("late\n")) // no panic, no loss of what is there
+		l.Close()
 	}
 }
 
 func TestLogKeepsEarlierRuns(t *testing.T) {
 	path := t.TempDir() + "/log"
 	for i := range 2 {
-		l, err := openLog(path)
+		l, err := logs.Open(path)
 		must(t, err)
-		l.write("stdout", fmt.Appendf(nil, "run %d\n", i))
-		l.close()
+		l.Write("stdout", fmt.Appendf(nil, "run %d\n", i))
+		l.Close()
 	}
 	if got := logged(t, path); got != "stdout:run 0\n|stdout:run 1\n" {
 		t.Errorf("%q", got)
@@ -363,18 +365,18 @@ func TestLogKeepsEarlierRuns(t *testing.T) {
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())
 	}
-	if _, err := openLog(path + "/x"); !errors.Is(err, unix.ENOTDIR) {
+	if _, err := logs.Open(path + "/x"); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("%v", err)
 	}
-	var none *logFile // --rm in the foreground has none
-	none.write("stdout", []byte("x"))
-	none.close()
+	var none *logs.Writer // --rm in the foreground has none
+	none.Write("stdout", []byte("x"))
+	none.Close()
 }
 
 // Both pumps write at once: entries stay whole and complete.
 func TestLogIsWholeUnderConcurrency(t *testing.T) {
 	path := t.TempDir() + "/log"
-	log, err := openLog(path)
+	log, err := logs.Open(path)
 	must(t, err)
 	c := startStreams(t, false, log)
 	go func() { _, _ = io.Copy(io.Discard, c.outR) }()

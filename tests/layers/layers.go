@@ -30,19 +30,21 @@ var allowed = map[string][]string{
 	"cgroup":        {"internal/host"},
 
 	"internal/record":  {"slirp", "userns"}, // for the published ports and the ids of a container
+	"internal/logs":    {"internal/record"},
 	"internal/seccomp": {},
 	"internal/spec":    {"internal/record", "cgroup", "slirp", "userns"},
 	"internal/boot":    {"internal/spec", "internal/stage", "internal/stage/start"},
-	"internal/shim": {"internal/boot", "internal/record", "internal/stage", "internal/stage/start", "internal/stage/control",
+	"internal/shim": {"internal/boot", "internal/record", "internal/stage", "internal/stage/start", "internal/stage/control", "internal/logs",
 		"cgroup", "fuse", "slirp", "userns"},
 	"internal/engine": {"internal/record", "internal/spec", "internal/host", "internal/stage", "internal/stage/start", "internal/stage/control",
-		"cgroup", "fuse", "slirp", "userns"},
-	"internal/transfer": {"fuse/layers", "internal/record", "internal/stage"},
+		"internal/logs", "cgroup", "fuse", "slirp", "userns"},
+	// cp, commit, diff and export open a container's files.
+	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
-	"cmd/rc":       {"internal/engine", "internal/host", "internal/record", "internal/spec", "slirp"},
+	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/record", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
 	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
 	"cmd/rc-net":   {"slirp/keeper", "userns/nsjoin"},
-	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/transfer", "userns/nsjoin"},
+	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
 }
 
 // forbidden lists, for each program, what must not be linked into it, by prefix

@@ -26,13 +26,41 @@ const (
 	OpStop       Op = "stop"       // stop signal, then SIGKILL after Request.Timeout; replies at the end
 	OpNamespaces Op = "namespaces" // descriptors named in Reply.Files, maps in Reply
 	OpWait       Op = "wait"       // replies at the end
+	OpPause      Op = "pause"      // cgroup.freeze, or SIGSTOP to every process where there is no cgroup
+	OpUnpause    Op = "unpause"
+	OpRoot       Op = "root"   // Reply.Files: "root", an O_PATH descriptor of the payload's root folder
+	OpExec       Op = "exec"   // see Talk
+	OpAttach     Op = "attach" // see Talk
 )
+
+// Talk is what follows OpExec and OpAttach on the same connection. The request
+// carries descriptors, named in Request.Files: for exec "config" (a sealed
+// start.ExecConfig) and for both the caller's ends "stdin", "stdout", "stderr" of
+// pipes, as far as it wants them.
+//
+//	rc                      shim
+//	Request           ───►
+//	                  ◄───  Reply (Fail; or PID: it runs)
+//	Signal Resize
+//	CloseStream Detach ───►
+//	                  ◄───  start.Message Exited (all output was written before)
+//
+// An exec whose rc goes away without Detach goes on, its output dropped, as
+// Docker's does; with Request.Detach nobody waits.
 
 // Request is one command.
 type Request struct {
 	Op      Op
 	Signal  int           `json:",omitempty"`
 	Timeout time.Duration `json:",omitempty"` // negative: the container's own
+	Files   []string      `json:",omitempty"` // names of the descriptors beside it
+	Detach  bool          `json:",omitempty"` // exec: reply once it runs, nothing more
+	TTY     bool          `json:",omitempty"` // exec: it has a terminal
+	Rows    uint16        `json:",omitempty"`
+	Cols    uint16        `json:",omitempty"`
+	Logs    bool          `json:",omitempty"` // attach: reserved
+	Keep    bool          `json:",omitempty"` // stop: do not remove it although it is --rm, a start follows (`rc restart`)
+	Policy  bool          `json:",omitempty"` // signal, stop: not the user's wish: the restart policy applies (health)
 }
 
 // Reply answers it.
@@ -42,6 +70,8 @@ type Reply struct {
 	UIDMap   []userns.IDMap `json:",omitempty"`
 	GIDMap   []userns.IDMap `json:",omitempty"`
 	Hostname string         `json:",omitempty"`
+	PID      int            `json:",omitempty"` // of an exec, in the host's pid namespace
+	ExecID   string         `json:",omitempty"` // 64 hex digits, in events
 	Fail     *start.Failure `json:",omitempty"`
 }
 

@@ -26,7 +26,9 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/fuse"
+	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
@@ -117,6 +119,26 @@ type Config struct {
 	Inside     Inside
 	Without    string // RC_TEST_WITHOUT
 	Rows, Cols uint16 // of the caller's terminal
+
+	Fresh        bool                // `rc run` made the container just now: what cannot be started is removed
+	Log          record.LogConfig    // of streams
+	Health       *record.Healthcheck `json:",omitempty"`
+	RestartCount int                 `json:",omitempty"` // of a restart by policy
+	Again        Again
+}
+
+// Again is what rc needs besides Config to start the container another time.
+// config.json in the container's folder is a Config as JSON, the very bytes that
+// the shim of the first start was given: `rc start` loads it, replaces what
+// belongs to one start (Version, Runtime, Cgroup, Detach, Rows, Cols, Without,
+// Fresh) and opens the descriptors anew; the shim's own restarts load it too.
+type Again struct {
+	SeccompPath string   `json:",omitempty"`
+	SeccompCaps []string `json:",omitempty"`
+	Unconfined  bool     `json:",omitempty"`
+	Resources   cgroup.Resources
+	DNS         slirp.DNS
+	Join        string `json:",omitempty"` // id of the container whose sandbox is joined
 }
 
 // Inside is what init needs and the runtime-spec has no words for.
@@ -136,6 +158,14 @@ type Inside struct {
 	Privileged bool
 	Rows, Cols uint16
 	Without    string
+}
+
+// ExecConfig is one more process in a running container, in a sealed memory file
+// that rc makes and the shim passes on unread to rc-exec (internal/boot). Beside
+// it: "seccomp", from the shim. Paths and users mean those of the container.
+type ExecConfig struct {
+	Process *specs.Process // as Spec.Process; Args, Env, Cwd, Terminal, Capabilities, Rlimits …
+	Inside  Inside
 }
 
 // InitConfig goes to init in a sealed memory file. Beside it: "rootfs" (a

@@ -1,0 +1,6 @@
+package main
+
+// lifeCommands are the verbs of a container's life: create, start, stop, restart, kill, …
+func lifeCommands() []*command {
+	return []*command{rmCommand()}
+}

@@ -1,0 +1,6 @@
+package main
+
+// logCommands is logs.
+func logCommands() []*command {
+	return []*command{}
+}
