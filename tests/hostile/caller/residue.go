@@ -18,6 +18,7 @@ type Process struct {
 	Name   string // base name of argv[0]: the role, for rc's programs
 	Line   string
 	Nested bool // in a PID namespace below ours: a payload or its init
+	Init   bool // PID 1 of such a namespace
 	Zombie bool
 }
 
@@ -52,7 +53,7 @@ func Look(pid int) (Process, bool) {
 		f := strings.Fields(line)
 		switch {
 		case len(f) > 2 && f[0] == "NSpid:":
-			p.Nested = true
+			p.Nested, p.Init = true, len(f) == 3 && f[2] == "1"
 		case len(f) > 1 && f[0] == "Uid:":
 			uid, _ := strconv.Atoi(f[1])
 			mine = uid == os.Getuid() || subordinate(uid)
