@@ -18,10 +18,15 @@ const maxConfig = 16 << 20
 
 // Seal encodes v into a memory file that nobody can change afterwards.
 func Seal(name string, v any) (*os.File, error) {
-	data, err := encode(v)
+	data, err := Encode(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
+	return SealBytes(name, data)
+}
+
+// SealBytes is Seal of what Encode made: for bytes that are kept elsewhere, too.
+func SealBytes(name string, data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
@@ -50,12 +55,12 @@ func Unseal(f *os.File, v any) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	return decode(data, v)
+	return Decode(data, v)
 }
 
-// encode is JSON; behind a NUL, which JSON never holds, come the strings that it
+// Encode is JSON; behind a NUL, which JSON never holds, come the strings that it
 // cannot carry (rawbytes.go).
-func encode(v any) ([]byte, error) {
+func Encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) { // the encoder's mark of bytes that are no UTF-8
 		return data, err
@@ -64,7 +69,8 @@ func encode(v any) ([]byte, error) {
 	return append(append(data, 0), raw...), err
 }
 
-func decode(data []byte, v any) error {
+// Decode reads what Encode made.
+func Decode(data []byte, v any) error {
 	text, rest, beside := bytes.Cut(data, []byte{0})
 	if err := json.Unmarshal(text, v); err != nil || !beside {
 		return err

@@ -57,8 +57,8 @@ func TestSealKeepsBytesProperty(t *testing.T) {
 			in.List = append(in.List, string(b))
 		}
 		var out sample
-		data, err := encode(&in)
-		if err != nil || decode(data, &out) != nil {
+		data, err := Encode(&in)
+		if err != nil || Decode(data, &out) != nil {
 			return false
 		}
 		return reflect.DeepEqual(in.List, append(make([]string, 0), out.List...)) && in.Text == out.Text
@@ -72,7 +72,7 @@ func TestSealKeepsBytesProperty(t *testing.T) {
 func TestPlainTextIsPlainJSON(t *testing.T) {
 	v := &sample{Text: "\ufffd", List: []string{"\u00e9"}}
 	want, _ := json.Marshal(v)
-	if got, err := encode(v); err != nil || string(got) != string(want) {
+	if got, err := Encode(v); err != nil || string(got) != string(want) {
 		t.Errorf("encode = %q, %v", got, err)
 	}
 }
@@ -83,7 +83,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no list":          `{"Text":"plain"}` + "\x00" + `7`,
 		"no JSON":          "{",
 	} {
-		if err := decode([]byte(data), new(sample)); err == nil {
+		if err := Decode([]byte(data), new(sample)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

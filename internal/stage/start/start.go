@@ -138,7 +138,8 @@ type Again struct {
 	Unconfined  bool     `json:",omitempty"`
 	Resources   cgroup.Resources
 	DNS         slirp.DNS
-	Join        string `json:",omitempty"` // id of the container whose sandbox is joined
+	Join        string   `json:",omitempty"` // id of the container whose sandbox is joined
+	JoinNames   []string `json:",omitempty"` // the namespaces of it, beside user: net, ipc, uts, pid, mnt
 }
 
 // Inside is what init needs and the runtime-spec has no words for.
