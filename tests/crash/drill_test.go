@@ -79,7 +79,15 @@ func sound(t *testing.T) {
 
 func tearDown(t *testing.T) {
 	t.Helper()
-	clean(t, "after the drill, before volumes")
+	list, err := user.Ps()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, l := range list {
+		if r := user.RC("rm", "-f", "-v", l.ID); r.Code != 0 {
+			t.Errorf("rc rm -f %s (%s): %d %s", l.Names, l.Status, r.Code, r.Err)
+		}
+	}
 	for _, args := range [][]string{{"volume", "prune", "-af"}, {"image", "prune", "-f"}} {
 		if r := user.RC(args...); r.Code != 0 {
 			t.Errorf("rc %v: %d %s", args, r.Code, r.Err)
