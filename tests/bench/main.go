@@ -12,12 +12,14 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 type options struct {
 	user, home, dir, out string
 	runs, starts, width  int
 	idle                 int
+	settle               time.Duration
 	quick                bool
 }
 
@@ -30,11 +32,12 @@ func main() {
 	flag.IntVar(&o.runs, "n", 20, "rounds")
 	flag.IntVar(&o.starts, "starts", 40, "starts of the parallel test")
 	flag.IntVar(&o.width, "width", 8, "how many of them at a time")
-	flag.IntVar(&o.idle, "idle", 4, "idle containers of the memory test")
+	flag.IntVar(&o.idle, "idle", 20, "idle containers of the memory test")
+	flag.DurationVar(&o.settle, "settle", 10*time.Second, "how long they idle before they are weighed")
 	flag.BoolVar(&o.quick, "quick", false, "3 rounds, 8 starts: to see that it works")
 	flag.Parse()
 	if o.quick {
-		o.runs, o.starts = 3, 8
+		o.runs, o.starts, o.idle, o.settle = 3, 8, 3, time.Second
 	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

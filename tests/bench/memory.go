@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,34 +11,39 @@ import (
 	"time"
 )
 
-// memory starts idle containers and adds up what stands beside their payloads:
-// proportional set size, in which a page shared by n processes counts 1/n.
-func (w *world) memory(r *row) error {
+// memory starts idle containers in the background and adds up what stands beside
+// their payloads: proportional set size, in which a page shared by n processes
+// counts 1/n. On the way it times their start, their list and their end.
+func (w *world) memory(r *row) (err error) {
 	before := w.processes()
-	var clients []*exec.Cmd
-	defer func() {
-		w.killPayloads(before)
-		for _, c := range clients {
-			_ = c.Wait()
-		}
-	}()
+	defer w.killPayloads(before)
+	begin := time.Now()
 	for range w.o.idle {
-		c := w.command(r.sleep...)
-		if err := c.Start(); err != nil {
+		if _, err := w.timed(r.sleep); err != nil {
 			return err
 		}
-		clients = append(clients, c)
 	}
-	for deadline := time.Now().Add(limit); len(w.payloads(before)) < w.o.idle; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d containers run", len(w.payloads(before)), w.o.idle)
+	r.started = time.Since(begin) / time.Duration(w.o.idle)
+	if n := len(w.payloads(before)); n < w.o.idle {
+		return fmt.Errorf("%d of %d containers run", n, w.o.idle)
+	}
+	time.Sleep(w.o.settle) // helpers settle
+	for range 5 {
+		took, err := w.timed(r.ps)
+		if err != nil {
+			return err
 		}
+		r.listed = append(r.listed, took)
 	}
-	time.Sleep(time.Second) // helpers settle
-	isClient := map[int]bool{}
-	for _, c := range clients {
-		isClient[c.Process.Pid] = true
+	if err := w.weigh(r, before); err != nil {
+		return err
 	}
+	r.stopped, err = w.timed(r.stop)
+	return err
+}
+
+// weigh adds up the helpers by name.
+func (w *world) weigh(r *row, before map[int]string) error {
 	r.pss = map[string]int{}
 	r.count = map[string]int{}
 	for pid, name := range w.processes() {
@@ -52,9 +56,6 @@ func (w *world) memory(r *row) error {
 		}
 		if err != nil {
 			continue // gone meanwhile
-		}
-		if isClient[pid] {
-			name += " (attached client)"
 		}
 		r.pss[name] += kib
 		r.count[name]++

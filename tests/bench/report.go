@@ -20,6 +20,9 @@ type row struct {
 	failed  int
 	failure string
 	pss     map[string]int // KiB of all processes of a name
+	started time.Duration  // of one of the idle containers, mean
+	listed  []time.Duration
+	stopped time.Duration // all of them by one command
 	count   map[string]int
 }
 
@@ -115,7 +118,7 @@ func (r *report) parallel(b *strings.Builder) {
 }
 
 func (r *report) memory(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## Memory beside the payload, per idle container (PSS, KiB; %d containers)\n\n| command | network | helpers | of which |\n|---|---|---:|---|\n", r.o.idle)
+	fmt.Fprintf(b, "\n## Memory beside the payload, per idle container (PSS, KiB; %d containers)\n\n| command | network | helpers | of which | start ms, each | ps -q ms, median of 5 | stop of all ms |\n|---|---|---:|---|---:|---:|---:|\n", r.o.idle)
 	for _, row := range r.rows {
 		if len(row.pss) == 0 {
 			continue
@@ -128,14 +131,14 @@ func (r *report) memory(b *strings.Builder) {
 		sort.Strings(names)
 		var parts []string
 		for _, name := range names {
-			if !strings.HasSuffix(name, "(attached client)") {
-				total += row.pss[name]
-			}
+			total += row.pss[name]
 			parts = append(parts, fmt.Sprintf("%d × %s %d", row.count[name], name, row.pss[name]/row.count[name]))
 		}
-		fmt.Fprintf(b, "| %s | %s | %d | %s |\n", row.name, row.network, total/r.o.idle, strings.Join(parts, ", "))
+		slices.Sort(row.listed)
+		fmt.Fprintf(b, "| %s -d | %s | %d | %s | %s | %s | %s |\n", row.name, row.network, total/r.o.idle, strings.Join(parts, ", "),
+			ms(row.started), ms(row.listed[len(row.listed)/2]), ms(row.stopped))
 	}
-	b.WriteString("\nWhat serves all containers (a keeper, a pause process) is divided among them; an attached client is shown and not counted.\n")
+	b.WriteString("\nWhat serves all containers (a keeper, a pause process) is divided among them.\n")
 }
 
 // describe names the machine and the versions.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,7 +38,8 @@ type subject struct {
 	tool     string // rc, podman or bwrap
 	network  string // default, none or host
 	args     []string
-	sleep    []string // the same, idle for the memory test
+	sleep    []string // the same, idle in the background for the memory test
+	ps, stop []string // what lists and ends those
 	parallel bool
 }
 
@@ -182,6 +184,7 @@ func (w *world) podman() []string {
 func (w *world) subjects() []*subject {
 	var all []*subject
 	container := func(tool, network string, front []string) {
+		bare := front[:len(front):len(front)]
 		front = append(front, "run", "--rm")
 		if network != "default" {
 			front = append(front, "--network", network)
@@ -190,7 +193,8 @@ func (w *world) subjects() []*subject {
 		s := &subject{name: tool + " run --rm", tool: tool, network: network, args: append(front[:len(front):len(front)], "true")}
 		if network != "host" {
 			s.parallel = true
-			s.sleep = append(front[:len(front):len(front)], "sleep", "1000")
+			s.sleep = slices.Concat(front[:len(front)-1], []string{"-d", image, "sleep", "1000"})
+			s.ps, s.stop = append(bare, "ps", "-q"), append(bare, "stop", "-t", "0", "--all")
 		}
 		all = append(all, s)
 	}
