@@ -32,15 +32,15 @@ func TestMarkdown(t *testing.T) {
 	r := &report{o: options{runs: 1, starts: 40, width: 8, idle: 2}, host: "HOST", broken: []string{"rc: no\nkernel"}}
 	fast, slow := rowOf("rc", "default", 10*m), rowOf("podman", "default", 150*m)
 	fast.rate, slow.rate, slow.failed, slow.failure = 150, 9, 1, "database is locked"
-	fast.pss, fast.count = map[string]int{"rc-init": 1200, "rc-net": 800, "rc (attached client)": 5000}, map[string]int{"rc-init": 2, "rc-net": 1, "rc (attached client)": 2}
+	fast.pss, fast.count = map[string]int{"rc-init": 1200, "rc-net": 800}, map[string]int{"rc-init": 2, "rc-net": 1}
+	fast.started, fast.listed, fast.stopped = 20*m, []time.Duration{9 * m, 3 * m, 4 * m}, 70*m
 	r.rows = []*row{fast, slow, rowOf("bwrap", "none", 4*m)}
 	text := r.markdown()
 	for _, want := range []string{
 		"HOST", "tests/bench/run -n 1", "| rc run --rm | default | 10.0 | 10.0 |",
 		"| podman : rc, default network | 15.0 |", "| rc, default network : bwrap | 2.5 |",
 		"| podman run --rm | default | 9 | 1 |", "database is locked",
-		// The client is shown and not counted.
-		"| rc run --rm | default | 1000 | 2 × rc (attached client) 2500, 2 × rc-init 600, 1 × rc-net 800 |",
+		"| rc run --rm -d | default | 1000 | 2 × rc-init 600, 1 × rc-net 800 | 20.0 | 4.0 | 70.0 |",
 		"- rc: no kernel",
 	} {
 		if !strings.Contains(text, want) {

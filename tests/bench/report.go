@@ -134,9 +134,12 @@ func (r *report) memory(b *strings.Builder) {
 			total += row.pss[name]
 			parts = append(parts, fmt.Sprintf("%d × %s %d", row.count[name], name, row.pss[name]/row.count[name]))
 		}
-		slices.Sort(row.listed)
+		listed := time.Duration(0)
+		if slices.Sort(row.listed); len(row.listed) > 0 {
+			listed = row.listed[len(row.listed)/2]
+		}
 		fmt.Fprintf(b, "| %s -d | %s | %d | %s | %s | %s | %s |\n", row.name, row.network, total/r.o.idle, strings.Join(parts, ", "),
-			ms(row.started), ms(row.listed[len(row.listed)/2]), ms(row.stopped))
+			ms(row.started), ms(listed), ms(row.stopped))
 	}
 	b.WriteString("\nWhat serves all containers (a keeper, a pause process) is divided among them.\n")
 }
