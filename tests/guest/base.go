@@ -1,0 +1,164 @@
+package guest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// base is a folder that tests/guest/build made.
+type base struct{ dir string }
+
+func (b base) path(name string) string { return filepath.Join(b.dir, name) }
+func (b base) modules() string         { return b.path("modules") }
+
+// qemu is the command line up to its own files. The unpacked QEMU runs with the
+// loader and the libraries that it was built for.
+func (b base) qemu() []string {
+	if named := os.Getenv("RC_GUEST_QEMU"); named != "" {
+		return []string{named}
+	}
+	root := b.path("qemu")
+	program := root + "/usr/bin/qemu-system-x86_64"
+	if _, err := os.Stat(program); err != nil {
+		return []string{"qemu-system-x86_64"}
+	}
+	return []string{
+		root + "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "--library-path", root + "/usr/lib/x86_64-linux-gnu",
+		program, "-L", root + "/usr/share/qemu", "-L", root + "/usr/share/seabios", "-L", root + "/usr/lib/ipxe/qemu",
+	}
+}
+
+// inputs of tests/guest/build: the base's name is their hash, so a change of any
+// makes a new one.
+var inputs = []string{"build", "customise", "packages"}
+
+// source returns the folder tests/guest of the tree that the caller works in.
+func source() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "tests", "guest"), nil
+		}
+		if dir == "/" {
+			return "", errors.New("no go.mod above the current folder: run this in rc's tree")
+		}
+	}
+}
+
+// find returns the base, which need not be there yet. RC_GUEST_CACHE is where
+// bases are kept; default tests/.cache/guest, which `make clean` removes.
+func find() (*base, error) {
+	from, err := source()
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.New()
+	for _, name := range inputs {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(hash, "%s %d\n%s", name, len(b), b)
+	}
+	cache := os.Getenv("RC_GUEST_CACHE")
+	if cache == "" {
+		cache = filepath.Join(filepath.Dir(from), ".cache", "guest")
+	}
+	return &base{filepath.Join(cache, fmt.Sprintf("%x", hash.Sum(nil))[:16])}, nil
+}
+
+func (b base) exists() bool {
+	_, err := os.Stat(b.path("root.ext4"))
+	return err == nil
+}
+
+// Unmet returns why there can be no guest on this machine, "" if there can.
+var Unmet = sync.OnceValue(func() string {
+	b, err := find()
+	if err != nil {
+		return "no test guest: " + err.Error()
+	}
+	tools := []string{"mke2fs"}
+	if !b.exists() {
+		if os.Geteuid() != 0 {
+			return "no test guest: it is built as root, once: sudo tests/guest/setup"
+		}
+		tools = append(tools, "mmdebstrap")
+	}
+	for _, tool := range tools {
+		if _, err := look(tool); err != nil {
+			return "no test guest: no " + tool + ": run tests/guest/setup as root"
+		}
+	}
+	return ""
+})
+
+// look is exec.LookPath with the folders that a user's PATH leaves out.
+func look(tool string) (string, error) {
+	if path, err := exec.LookPath(tool); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/" + tool)
+}
+
+// prepare returns the base, built if it was not there. Of two that want to build
+// it, one waits for the other.
+func prepare() (*base, error) {
+	b, err := find()
+	if err != nil || b.exists() {
+		return b, err
+	}
+	cache := filepath.Dir(b.dir)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	if b.exists() {
+		return b, nil
+	}
+	from, err := source()
+	if err != nil {
+		return nil, err
+	}
+	if err := forget(cache); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(from, "build"), b.dir)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("build the test guest: %w", err)
+	}
+	return b, nil
+}
+
+// forget removes bases of other inputs: half a gigabyte each.
+func forget(cache string) error {
+	old, err := os.ReadDir(cache)
+	if err != nil {
+		return err
+	}
+	for _, e := range old {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(cache, e.Name())))
+		}
+	}
+	return err
+}

@@ -1,0 +1,210 @@
+// Package guest boots a Debian 13 with systemd and real cgroup v2 under QEMU's
+// software emulation, for what this machine cannot show: delegation, reboots,
+// power cuts. It runs commands there as root or in a login session of a lingering
+// user, and can take the power away.
+//
+//	g := guest.Start(t, guest.Options{Share: map[string]string{"bin": "/path/to/bin"}})
+//	r := g.Run(ctx, guest.User, "rc info")
+//
+// One fork and exec costs 10 ms in there: it is for correctness, never for speed.
+// The first use on a machine builds the guest (tests/guest/build, half a minute,
+// as root); tests/guest/setup does so ahead of time.
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rc-containers/rc/tests/guest/wire"
+)
+
+// User has uid 1000, subordinate ids 100000-165535, and lingers.
+const User = "user"
+
+// Root runs commands as root, outside of any session.
+const Root = "root"
+
+// bootLimit is for a busy machine: 12 s on a quiet one.
+const bootLimit = 4 * time.Minute
+
+// ErrPower is why a command has no result: QEMU ended before it did.
+var ErrPower = errors.New("the guest lost power")
+
+// Options say what a guest has beside its root disk, which forgets everything.
+type Options struct {
+	// Home is a disk image with ext4 (NewDisk) that becomes /home and keeps what
+	// was written through every Kill and Boot. Empty: /home is forgotten too.
+	Home string
+	// HomeOptions are mount options of /home, as "noauto_da_alloc".
+	HomeOptions string
+	// Share maps names to files or folders of this machine. Copies are in /share,
+	// read-only; /share/bin is first in PATH.
+	Share map[string]string
+	// Memory in MiB (default 1024) and CPUs (default 2).
+	Memory, CPUs int
+	// Dir takes the console's log and the disk of shared files. Default: a
+	// temporary folder, removed by Close.
+	Dir string
+}
+
+// Guest is one virtual machine, on or off.
+type Guest struct {
+	options Options
+	base    base
+	dir     string // work folder
+	ours    bool   // dir is removed by Close
+
+	mu      sync.Mutex
+	machine *machine // nil: off
+	next    uint32
+	running map[uint32]*running
+}
+
+// Start boots a guest for a test. Where there cannot be one the test is skipped
+// with the reason; a guest that does not come up fails it.
+func Start(t testing.TB, o Options) *Guest {
+	t.Helper()
+	if why := Unmet(); why != "" {
+		t.Skip(why)
+	}
+	g, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the guest's console:\n%s", g.Console())
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := g.Boot(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// New prepares a guest that is off, building what it boots from where that is not
+// there yet.
+func New(o Options) (*Guest, error) {
+	b, err := prepare()
+	if err != nil {
+		return nil, err
+	}
+	g := &Guest{options: o, base: *b, dir: o.Dir, running: map[uint32]*running{}}
+	if g.dir == "" {
+		if g.dir, err = os.MkdirTemp("", "rc-guest-"); err != nil {
+			return nil, err
+		}
+		g.ours = true
+	}
+	if err := errors.Join(writeInitrd(b.modules(), g.path("initrd")), writeShare(o.Share, g.path("share.ext4"))); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+func (g *Guest) path(name string) string { return filepath.Join(g.dir, name) }
+
+// Boot switches the guest on and returns when it takes commands.
+func (g *Guest) Boot(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.machine != nil {
+		return errors.New("the guest is on already")
+	}
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	m, err := power(g.base.qemu(), g.arguments(), g.path("qemu.log"))
+	if err != nil {
+		return err
+	}
+	hello := make(chan struct{})
+	go g.receive(m, hello)
+	select {
+	case <-hello:
+		g.machine = m
+		return nil
+	case <-m.done:
+		return fmt.Errorf("QEMU ended while the guest booted: %w; it said:\n%s\nthe console:\n%s", m.err, tail(g.path("qemu.log")), g.Console())
+	case <-ctx.Done():
+		m.kill()
+		return fmt.Errorf("the guest did not boot: %w; the console:\n%s", ctx.Err(), g.Console())
+	}
+}
+
+// Kill takes the power away: SIGKILL to QEMU.
+//
+// What is lost is what a real cut loses short of a disk's own cache: all memory of
+// the guest, its page cache with every write that nobody synced among it. What the
+// guest's kernel had written to its disk is in this machine's page cache and
+// stays, flushed or not (cache=writeback): ext4 in the guest flushes at each
+// commit of its journal anyway, so nothing that fsync(2) promised rests on it.
+func (g *Guest) Kill() {
+	g.mu.Lock()
+	m := g.machine
+	g.machine = nil
+	g.mu.Unlock()
+	if m != nil {
+		m.kill()
+	}
+}
+
+// Close is Kill, and removes the work folder.
+func (g *Guest) Close() error {
+	g.Kill()
+	if !g.ours {
+		return nil
+	}
+	return os.RemoveAll(g.dir)
+}
+
+// Console returns the end of what the kernel and systemd printed.
+func (g *Guest) Console() string { return tail(g.path("console.log")) }
+
+// tail returns the last 8 KiB of a file.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-8<<10):])
+}
+
+// receive hands frames to their commands until the machine is off.
+func (g *Guest) receive(m *machine, hello chan struct{}) {
+	for {
+		f, err := wire.Read(m.out)
+		if err != nil {
+			break
+		}
+		if f.Kind == wire.Hello {
+			close(hello)
+			continue
+		}
+		g.mu.Lock()
+		r := g.running[f.ID]
+		g.mu.Unlock()
+		if r != nil {
+			r.take(f)
+		}
+	}
+	// The port is closed: QEMU is gone, or the agent, and without it the guest is
+	// as good as gone.
+	m.kill()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, r := range g.running {
+		if r.on == m {
+			r.end(wire.Result{}, ErrPower)
+			delete(g.running, id)
+		}
+	}
+}
