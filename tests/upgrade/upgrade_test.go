@@ -192,7 +192,10 @@ func (w *world) compare(run func(string, ...string)) {
 	for _, name := range []string{"again", "fresh"} {
 		pid := w.PID(name)
 		_ = unix.Kill(pid, unix.SIGKILL)
-		w.until(name+" is up again", func() bool { now := w.PID(name); return now > 0 && now != pid && strings.HasPrefix(w.status(name), "Up") })
+		w.until(name+" is up again", func() bool {
+			now := w.PID(name)
+			return now > 0 && now != pid && strings.HasPrefix(w.status(name), "Up")
+		})
 		w.must("inside\n", "exec", name, "/attack", "echo", "inside")
 	}
 	w.must("", "update", "--restart", "no", "again")
