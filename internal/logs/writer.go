@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
 )
 
 // Writer is the container's output in Docker's json-file format: one object a
@@ -23,12 +24,32 @@ type Writer struct {
 // maxLine bounds one log entry, in bytes: Docker splits at 16 KiB too.
 const maxLine = 16 << 10
 
-func Open(path string) (*Writer, error) {
+// Options say how a container's output is kept.
+type Options struct {
+	Config     record.LogConfig
+	ID, Name   string
+	AutoRemove bool              // the folder goes when the container ends: Close waits for readers that lag
+	Unfinished map[string][]byte // of Suspend: lines that the process before us had not seen the end of
+}
+
+// Open opens the log at path, for appending; o may be nil. With the driver "none"
+// the result is nil: a Writer that drops everything.
+func Open(path string, o *Options) (*Writer, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	if o.Config.Driver == "none" {
+		return nil, nil
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, hint.New("open the container's log", err, "free some disk space")
 	}
-	return &Writer{f: f, part: map[string][]byte{}}, nil
+	part := map[string][]byte{}
+	for stream, rest := range o.Unfinished {
+		part[stream] = rest
+	}
+	return &Writer{f: f, part: part}, nil
 }
 
 func (l *Writer) Write(stream string, data []byte) {
@@ -90,4 +111,18 @@ func (l *Writer) Close() {
 	}
 	l.part = map[string][]byte{}
 	_ = l.f.Close()
+}
+
+// Suspend closes the log and hands over the unfinished lines, for the process
+// that goes on in our place.
+func (l *Writer) Suspend() map[string][]byte {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.part
+	l.part = map[string][]byte{}
+	_ = l.f.Close()
+	return part
 }

@@ -235,14 +235,18 @@ func (s *shim) run() error {
 // connect starts the copying of the streams. A container that is kept, or that
 // nobody is attached to, has a log.
 func (s *shim) connect() error {
-	if s.cfg.Detach || !s.cfg.AutoRemove {
+	if s.cfg.Detach || !s.cfg.AutoRemove || s.cfg.Log.Driver != "" {
 		var err error
-		if s.streams.log, err = logs.Open(filepath.Join(s.cfg.Dir, "log")); err != nil {
+		if s.streams.log, err = logs.Open(filepath.Join(s.cfg.Dir, "log"), s.logOptions()); err != nil {
 			return err
 		}
 	}
 	s.streams.pump(s.files["stdin"], s.files["stdout"], s.files["stderr"])
 	return nil
+}
+
+func (s *shim) logOptions() *logs.Options {
+	return &logs.Options{Config: s.cfg.Log, ID: s.cfg.ID, Name: s.cfg.Name, AutoRemove: s.cfg.AutoRemove}
 }
 
 // awaitStart takes the caller's order; a caller that is gone calls it off.

@@ -192,7 +192,7 @@ func TestCloseStream(t *testing.T) {
 
 func TestDetachKeepsThePayload(t *testing.T) {
 	path := t.TempDir() + "/log"
-	log, err := logs.Open(path)
+	log, err := logs.Open(path, nil)
 	must(t, err)
 	c := startStreams(t, true, log)
 	_, err = c.payload[1].Write([]byte("before\n"))
@@ -336,7 +336,7 @@ func TestLog(t *testing.T) {
 		"a character in two":  {[]string{"stdout:\xc3", "stdout:\xa9\n"}, "stdout:é\n"},
 	} {
 		path := t.TempDir() + "/log"
-		l, err := logs.Open(path)
+		l, err := logs.Open(path, nil)
 		must(t, err)
 		for _, w := range c.writes {
 			stream, text, _ := strings.Cut(w, ":")
@@ -354,7 +354,7 @@ func TestLog(t *testing.T) {
 func TestLogKeepsEarlierRuns(t *testing.T) {
 	path := t.TempDir() + "/log"
 	for i := range 2 {
-		l, err := logs.Open(path)
+		l, err := logs.Open(path, nil)
 		must(t, err)
 		l.Write("stdout", fmt.Appendf(nil, "run %d\n", i))
 		l.Close()
@@ -365,7 +365,7 @@ func TestLogKeepsEarlierRuns(t *testing.T) {
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())
 	}
-	if _, err := logs.Open(path + "/x"); !errors.Is(err, unix.ENOTDIR) {
+	if _, err := logs.Open(path+"/x", nil); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("%v", err)
 	}
 	var none *logs.Writer // --rm in the foreground has none
@@ -376,7 +376,7 @@ func TestLogKeepsEarlierRuns(t *testing.T) {
 // Both pumps write at once: entries stay whole and complete.
 func TestLogIsWholeUnderConcurrency(t *testing.T) {
 	path := t.TempDir() + "/log"
-	log, err := logs.Open(path)
+	log, err := logs.Open(path, nil)
 	must(t, err)
 	c := startStreams(t, false, log)
 	go func() { _, _ = io.Copy(io.Discard, c.outR) }()
