@@ -36,7 +36,53 @@ type streams struct {
 	pumps     sync.WaitGroup
 	detached  atomic.Bool
 	ending    atomic.Bool // the payload has ended: no reader waits any more
+	halted    atomic.Bool // the copying stands still (suspend)
+	feeding   atomic.Int32
 	closeOnce sync.Once
+}
+
+// carried is what streams need to go on in another process, or in this one: the
+// open ends by name (in, out, err, tty), and lines that the payload has begun to
+// write and that the log does not hold yet.
+type carried struct {
+	files map[string]*os.File
+	lines map[string][]byte
+}
+
+// quiet tells whether nobody is attached and no input waits to be delivered.
+func (s *streams) quiet() bool {
+	return s.outSink.Load() == nil && s.errSink.Load() == nil && s.feeding.Load() == 0
+}
+
+// suspend stops the copying and returns when no byte is on its way: what the
+// payload has written is in the log, in carried, or still in its pipe. A slow log
+// is waited for.
+func (s *streams) suspend() carried {
+	s.halted.Store(true)
+	c := carried{files: map[string]*os.File{}}
+	for name, f := range map[string]*os.File{"in": s.in, "out": s.out, "err": s.err, "tty": s.tty} {
+		if f == nil || f.SetReadDeadline(time.Now()) != nil && name != "in" {
+			continue // closed: the pipeline that read it ended
+		}
+		c.files[name] = f
+	}
+	s.pumps.Wait()
+	c.lines = s.log.Suspend()
+	return c
+}
+
+// resume goes on with what suspend returned, here or in another process; there the
+// log has been opened before.
+func (s *streams) resume(c carried) {
+	s.in, s.out, s.err, s.tty = c.files["in"], c.files["out"], c.files["err"], c.files["tty"]
+	s.log.Resume(c.lines)
+	s.halted.Store(false)
+	for _, f := range []*os.File{s.out, s.err, s.tty} {
+		if f != nil {
+			_ = f.SetReadDeadline(time.Time{})
+		}
+	}
+	s.copyOut()
 }
 
 // open makes the payload's ends. With a terminal it starts on nothing: init
@@ -110,14 +156,24 @@ func (s *streams) pump(in, out, errw *os.File) {
 	s.callerIn = pollable(in)
 	s.outSink.Store(pollable(out))
 	s.errSink.Store(pollable(errw))
-	if s.tty != nil {
-		s.pumps.Go(func() { s.drain(s.tty, &s.outSink, "stdout") })
-	} else {
-		s.pumps.Go(func() { s.drain(s.out, &s.outSink, "stdout") })
-		s.pumps.Go(func() { s.drain(s.err, &s.errSink, "stderr") })
-	}
+	s.copyOut()
 	if s.callerIn != nil {
+		s.feeding.Add(1)
 		go s.feed()
+	}
+}
+
+// copyOut starts the copying of what the payload writes.
+func (s *streams) copyOut() {
+	out := s.out
+	if s.tty != nil {
+		out = s.tty
+	}
+	if out != nil {
+		s.pumps.Go(func() { s.drain(out, &s.outSink, "stdout") })
+	}
+	if s.tty == nil && s.err != nil {
+		s.pumps.Go(func() { s.drain(s.err, &s.errSink, "stderr") })
 	}
 }
 
@@ -142,6 +198,9 @@ func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name strin
 			}
 			s.log.Write(name, buf[:n])
 		}
+		if errors.Is(err, errHalted) {
+			return
+		}
 		if err != nil { // EIO: the last holder of the terminal is gone (tty_ioctl(4))
 			break
 		}
@@ -158,6 +217,9 @@ func (s *streams) read(from *os.File, buf []byte) (int, error) {
 		n, err := from.Read(buf)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
+		}
+		if s.halted.Load() {
+			return 0, errHalted
 		}
 	}
 	raw, err := from.SyscallConn() // an expired deadline refuses Read even what is there
@@ -178,6 +240,7 @@ func (s *streams) read(from *os.File, buf []byte) (int, error) {
 // feed copies the caller's input. Its end closes the payload's stdin, unless the
 // caller detached: then the input stays open for a later attach.
 func (s *streams) feed() {
+	defer s.feeding.Add(-1)
 	to := s.in
 	if s.tty != nil {
 		to = s.tty
@@ -246,5 +309,7 @@ func (s *streams) finish(bound time.Duration) {
 		s.log.Close()
 	})
 }
+
+var errHalted = errors.New("the copying of streams was suspended")
 
 var errNoInit = errors.New("the container has no process")
