@@ -49,6 +49,9 @@ var verbs = []verb{
 	{"seccomp", "", "Compile a seccomp profile (used by rc run)", "",
 		[]string{"rc-image seccomp --out prog.bpf --caps CAP_CHOWN,CAP_KILL"},
 		func() command { return new(seccompCommand) }},
+	{"format", "TEMPLATE", "Execute a Go template for JSON values (used by --format)", "",
+		[]string{`rc-image format '{{.Name}}' < values.json`},
+		func() command { return new(formatCommand) }},
 }
 
 func overview() {

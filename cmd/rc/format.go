@@ -36,6 +36,10 @@ type formatter struct {
 	clean   bool // stdout is a terminal: what would steer it is not printed
 }
 
+// labelled is a value whose labels {{.Label "x"}} can ask for by name; its JSON
+// has them as one text.
+type labelled interface{ labels() map[string]string }
+
 // part is a text or, where path is set, a field.
 type part struct {
 	text string
@@ -99,6 +103,13 @@ func (f *formatter) print(value any) error {
 		return err
 	}
 	line := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	if l, ok := value.(labelled); ok {
+		labels, err := json.Marshal(l.labels())
+		if err != nil {
+			return err
+		}
+		line = append(line[:len(line)-1], `,"labelMap":`+string(labels)+"}"...)
+	}
 	switch {
 	case f.helper != nil:
 		return f.helper.Print(line)
