@@ -1,8 +1,9 @@
-// rc-init is the runtime beside a container, in one small file with seven roles,
+// rc-init is the runtime beside a container, in one small file with eight roles,
 // told apart by the name it is started under:
 //
 //	rc-shim     supervises one container (internal/shim)
 //	rc-boot     becomes the container's PID 1 (internal/boot)
+//	rc-exec     becomes one more process of a container (internal/boot)
 //	rc-tidy     deletes what belongs to subordinate ids
 //	rc-unshare  becomes a command of the user's own in U0
 //	rc-cover    clones a tree with the host's cgroups covered
@@ -45,6 +46,7 @@ func main() {
 var roles = map[string]func(*stage.Conn) int{
 	"rc-shim":    shim.Main,
 	"rc-boot":    boot.Main,
+	"rc-exec":    boot.Exec,
 	"rc-tidy":    shim.Tidy,
 	"rc-unshare": shim.Unshare,
 	"rc-probe":   shim.Probe,

@@ -70,22 +70,20 @@ func (b *box) become() error {
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return hint.New("keep capabilities", err, "")
 	}
+	const fix = "use an id that the container has: see /proc/self/uid_map and gid_map in it"
 	if err := raw3(unix.SYS_SETRESGID, b.who.gid); err != nil {
-		return hint.New(fmt.Sprintf("become gid %d", b.who.gid), err, "")
+		return hint.New(fmt.Sprintf("become gid %d", b.who.gid), err, fix)
 	}
 	if err := raw3(unix.SYS_SETRESUID, b.who.uid); err != nil {
-		return hint.New(fmt.Sprintf("become uid %d", b.who.uid), err, "")
+		return hint.New(fmt.Sprintf("become uid %d", b.who.uid), err, fix)
 	}
 	return b.setCaps()
 }
 
+// setGroups asks the kernel and not /proc/self/setgroups whether it may: in a
+// running container anything can lie there, and an exec that believed it would keep
+// the groups of the caller's own, with what these may read on the host.
 func (b *box) setGroups() error {
-	if deny, err := readSmall("/proc/self/setgroups"); err == nil && deny == "deny\n" {
-		if len(b.cfg.Inside.Groups) > 0 {
-			return hint.Newf("set --group-add", "get subordinate ids: sudo usermod --add-subgids FIRST-LAST USER", "with a single mapped id the kernel forbids setgroups")
-		}
-		return nil
-	}
 	groups := make([]uint32, 0, len(b.who.groups)+1)
 	seen := map[int]bool{}
 	for _, g := range append([]int{b.who.gid}, b.who.groups...) {
@@ -95,7 +93,12 @@ func (b *box) setGroups() error {
 		}
 	}
 	sort.Slice(groups, func(i, j int) bool { return groups[i] < groups[j] })
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0); errno != 0 {
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
+	switch {
+	case errno == unix.EPERM && len(b.cfg.Inside.Groups) > 0:
+		return hint.Newf("set --group-add", "get subordinate ids: sudo usermod --add-subgids FIRST-LAST USER", "with a single mapped id the kernel forbids setgroups")
+	case errno == unix.EPERM: // user_namespaces(7): a single mapped id, where setgroups is denied for good
+	case errno != 0:
 		return hint.New(fmt.Sprintf("set groups %v", groups), errno, "an id is not mapped: get a larger range of subordinate ids")
 	}
 	return nil

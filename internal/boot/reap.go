@@ -70,8 +70,3 @@ func (b *box) reap(conv *stage.Conn) (int, error) {
 		}
 	}
 }
-
-func readSmall(name string) (string, error) {
-	b, err := os.ReadFile(name)
-	return string(b), err
-}

@@ -88,6 +88,9 @@ func openDatabase(name string) (io.ReadCloser, error) {
 // setresuid answers EINVAL without a word.
 func (b *box) checkMapped() error {
 	lin := b.cfg.Spec.Linux
+	if len(lin.UIDMappings) == 0 { // an exec has not been told: setresuid refuses what is not mapped
+		return nil
+	}
 	uids, gids := 0, 0
 	okUID, okGID := false, false
 	for _, m := range lin.UIDMappings {
@@ -115,11 +118,7 @@ func inside(id int, first, size uint32) bool {
 // enterWorkdir makes the working directory if it is missing, as Docker does, and
 // enters it. It stays entered across the execve.
 func (b *box) enterWorkdir() error {
-	dir := b.cfg.Spec.Process.Cwd
-	if dir == "" {
-		dir = "/"
-	}
-	op := "enter the working directory " + dir
+	dir := b.workdir()
 	err := unix.Chdir(dir)
 	if errors.Is(err, unix.ENOENT) {
 		if err = os.MkdirAll(dir, 0o755); err == nil {
@@ -127,12 +126,37 @@ func (b *box) enterWorkdir() error {
 		}
 	}
 	if err != nil {
-		return hint.New(op, errnoOf(err), "name a folder: --workdir DIR")
+		return hint.New("enter the working directory "+dir, errnoOf(err), "name a folder: --workdir DIR")
 	}
-	// A descriptor of the host that slipped in must not become the working
-	// directory (CVE-2024-21626): the kernel marks such a path.
+	return checkWorkdir(dir)
+}
+
+// enterOldWorkdir is enterWorkdir of an exec, which makes none, with the exit
+// codes of Docker: 127 for one that is not there, else 126.
+func (b *box) enterOldWorkdir() error {
+	dir := b.workdir()
+	if err := unix.Chdir(dir); err != nil {
+		e := hint.New("enter the working directory "+dir, err, "name a folder of the container: --workdir DIR")
+		if e.Code = hint.ExitNotRunnable; err == unix.ENOENT {
+			e.Code = hint.ExitNotFound
+		}
+		return e
+	}
+	return checkWorkdir(dir)
+}
+
+func (b *box) workdir() string {
+	if dir := b.cfg.Spec.Process.Cwd; dir != "" {
+		return dir
+	}
+	return "/"
+}
+
+// checkWorkdir refuses a descriptor of the host that slipped in and became the
+// working directory (CVE-2024-21626): the kernel marks such a path.
+func checkWorkdir(dir string) error {
 	if wd, err := unix.Getwd(); err != nil || !path.IsAbs(wd) {
-		return hint.Newf(op, "", "it lies outside the container (%q, %v)", wd, err)
+		return hint.Newf("enter the working directory "+dir, "", "it lies outside the container (%q, %v)", wd, err)
 	}
 	return nil
 }

@@ -68,6 +68,8 @@ type Options struct {
 	CpusetCPUs string
 	PidsLimit  int64
 
+	Health HealthOptions
+
 	Rootfs   string // --rootfs DIR, instead of an image
 	Platform string
 	Pull     string // missing, always, never
@@ -166,8 +168,11 @@ type Plan struct {
 	StopSignal int
 	StopAfter  time.Duration // negative: wait for ever
 	HomeSet    bool          // the image or the user gave HOME
+	Overlay    []int         // of :O, indexes in Spec.Mounts: see start.Binds
+	Chown      []int         // of :U
 	ShmMount   int           // with another container's IPC: index in Spec.Mounts of the /dev/shm whose Source the engine fills in; else -1
 	Labels     map[string]string
+	Health     *record.Healthcheck // nil: neither the image nor the user names one
 	Init       bool
 	Privileged bool
 	Warnings   []string // each printed once on stderr
