@@ -82,6 +82,7 @@ type VolumeUse struct {
 	Name        string
 	Destination string
 	Anonymous   bool `json:",omitempty"`
+	ReadOnly    bool `json:",omitempty"`
 }
 
 // Status is a closed choice.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -239,8 +240,9 @@ func (s *Store) VolumeUsers() (map[string][]string, error) {
 
 // TrashVolume renames an unused volume out of sight and returns where it went;
 // deleting it is slow, may need U0, and may be interrupted at any point. It
-// refuses with ErrVolumeInUse and ErrNoVolume.
-func (s *Store) TrashVolume(name string) (string, error) {
+// refuses with ErrVolumeInUse and ErrNoVolume. except is a container that does not
+// count because it is being removed, or "".
+func (s *Store) TrashVolume(name, except string) (string, error) {
 	lock, err := s.lockVolume(name, unix.LOCK_EX)
 	if err != nil {
 		return "", err
@@ -250,7 +252,8 @@ func (s *Store) TrashVolume(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if ids := users[name]; len(ids) > 0 {
+	ids := slices.DeleteFunc(users[name], func(id string) bool { return id == except })
+	if len(ids) > 0 {
 		return "", fmt.Errorf("%w by container %s", ErrVolumeInUse, strings.Join(shortIDs(ids), ", "))
 	}
 	to := s.Path("trash", fmt.Sprintf("volume-%.64s-%d-%d", name, os.Getpid(), time.Now().UnixNano()))

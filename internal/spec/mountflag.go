@@ -24,6 +24,7 @@ type mountFlag struct {
 	create       bool   // bind-create-src
 	noCopy       bool
 	subpath      string
+	chown        bool // podman's U and chown
 	labels       map[string]string
 	tmpfsOptions []string
 }
@@ -65,7 +66,11 @@ func parseMountFlag(value string) (*mountFlag, error) {
 		}
 	}
 	switch m.typ {
-	case "bind", "volume", "tmpfs":
+	case "tmpfs":
+		if m.chown {
+			return nil, m.refuse("leave out chown, or give it an owner: --tmpfs DST:uid=N", "a tmpfs has no files to give away")
+		}
+	case "bind", "volume":
 	// Docker knows them: "no type" would send the reader looking for a typing error.
 	case "image", "npipe", "cluster":
 		return nil, m.refuse("choose bind, volume or tmpfs", "mounts of type %s are not here", m.typ)
@@ -98,6 +103,9 @@ func (m *mountFlag) set(key, text string, hasValue bool) (err error) {
 	switch key {
 	case "readonly", "ro":
 		m.readOnly, err = m.boolean(key, text, hasValue)
+		return err
+	case "u", "chown":
+		m.chown, err = m.boolean(key, text, hasValue)
 		return err
 	case "volume-nocopy":
 		m.noCopy, err = m.boolean(key, text, hasValue)
@@ -216,7 +224,9 @@ func (b *builder) mountBind(m *mountFlag) error {
 	if (m.recursive == "writable" || m.recursive == "readonly") && !m.readOnly {
 		return m.refuse("add readonly", "bind-recursive=%s goes with readonly", m.recursive)
 	}
-	return b.add(bindMount("--mount", m.value, source, m.dest, how, m.propagation, ro))
+	bind := bindMount("--mount", m.value, source, m.dest, how, m.propagation, ro)
+	bind.chown = m.chown
+	return b.add(bind)
 }
 
 func (b *builder) mountVolume(m *mountFlag) error {
@@ -233,6 +243,7 @@ func (b *builder) mountVolume(m *mountFlag) error {
 	}
 	v := volumeMount("--mount", m.value, m.source, m.dest, m.readOnly)
 	v.volume.NoCopy, v.volume.Subpath, v.volume.Labels = m.noCopy, m.subpath, m.labels
+	v.chown = m.chown
 	return b.add(v)
 }
 

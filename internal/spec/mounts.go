@@ -18,6 +18,8 @@ type mount struct {
 	flag, value string // as typed, for refusals
 	spec        specs.Mount
 	volume      *Volume // nil: not a volume
+	overlay     bool    // :O
+	chown       bool    // :U
 }
 
 // add takes a mount in, once its destination is checked and free.
@@ -103,6 +105,12 @@ func (b *builder) layout() error {
 		if m.volume != nil {
 			m.volume.MountIndex = len(b.spec.Mounts)
 			b.plan.Volumes = append(b.plan.Volumes, *m.volume)
+		}
+		if m.overlay {
+			b.plan.Overlay = append(b.plan.Overlay, len(b.spec.Mounts))
+		}
+		if m.chown {
+			b.plan.Chown = append(b.plan.Chown, len(b.spec.Mounts))
 		}
 		b.spec.Mounts = append(b.spec.Mounts, m.spec)
 	}

@@ -53,6 +53,36 @@ func TestVolumeFlag(t *testing.T) {
 	}
 }
 
+// U and O are work of the shim's: the plan names the mounts by their place in the list.
+func TestVolumeChownAndOverlay(t *testing.T) {
+	inFolder(t)
+	p := plan(t, Options{Volume: []string{"./src:/deep/er:U", "./src:/o:O", "vol:/v:O", "vol:/u:U,z", "./src:/plain"},
+		Mount: []string{"type=bind,src=./src,dst=/m,chown", "type=volume,src=vol,dst=/w,U=true", "type=bind,src=./src,dst=/n,chown=false"}})
+	places := func(list []int) (dests []string) {
+		for _, i := range list {
+			dests = append(dests, p.Spec.Mounts[i].Destination)
+		}
+		slices.Sort(dests)
+		return dests
+	}
+	if got := places(p.Chown); !slices.Equal(got, []string{"/deep/er", "/m", "/u", "/w"}) {
+		t.Errorf("chown: %q", got)
+	}
+	if got := places(p.Overlay); !slices.Equal(got, []string{"/o", "/v"}) {
+		t.Errorf("overlay: %q", got)
+	}
+	for _, dest := range []string{"/o", "/v"} {
+		if o := findMount(p, dest).Options; slices.Contains(o, "rbind") {
+			t.Errorf("%s: an overlay has no mounts below it: %q", dest, o)
+		}
+	}
+	for _, v := range p.Volumes {
+		if v.Destination == "/v" && !v.NoCopy {
+			t.Error("the image's files would be copied into what is thrown away")
+		}
+	}
+}
+
 func TestVolumeRefusals(t *testing.T) {
 	inFolder(t)
 	for value, want := range map[string]string{
@@ -70,8 +100,11 @@ func TestVolumeRefusals(t *testing.T) {
 		"~/src:/d":              "the shell has not expanded ~",
 		"./src:/d:bad":          `no option "bad"; the options are ro, rw`,
 		"./src:/d:ro,rw":        "ro and rw at once",
-		"./src:/d:U":            "U would give away",
-		"./src:/d:O":            "overlays of a folder",
+		"./src:/d:U,O":          "O leaves the source as it is",
+		"./src:/d:O,ro":         "leave out ro",
+		"vol:/d:rw,O":           "leave out rw",
+		"./src:/d:O,rslave":     "an overlay shows no mount",
+		"./src:/d:ro,U":         "may not write to it",
 		"./src:/d:rshared":      "cannot appear on the host; use rslave",
 		"vol:/d:rslave":         "a volume has no propagation",
 		"d":                     "not an absolute path",

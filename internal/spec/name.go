@@ -1,6 +1,10 @@
 package spec
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/rc-containers/rc/internal/hint"
+)
 
 // CheckName checks the name of a container by Docker's rule (moby,
 // daemon/names): [a-zA-Z0-9][a-zA-Z0-9_.-]+. A folder entry of that name is
@@ -8,6 +12,14 @@ import "strings"
 func CheckName(name string) error {
 	if why := badName(name); why != "" {
 		return refuse("--name", name, "use letters, digits, _ . and -, a letter or digit first, 2 to 128 of them", "%s", why)
+	}
+	return nil
+}
+
+// CheckVolumeName checks the name of a volume, whose rule is the same.
+func CheckVolumeName(name string) error {
+	if why := badName(name); why != "" {
+		return hint.Newf("name a volume "+quoted(name), "use letters, digits, _ . and -, a letter or digit first, 2 to 128 of them", "%s", why).WithCode(1)
 	}
 	return nil
 }

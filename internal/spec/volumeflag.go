@@ -18,6 +18,8 @@ type volumeOptions struct {
 	noCopy      bool
 	propagation string
 	label       string // z or Z
+	chown       bool   // U
+	overlay     bool   // O
 }
 
 // volumeFlags reads -v [SOURCE:]DEST[:OPTIONS] (docker/cli, loader.ParseVolume;
@@ -58,7 +60,9 @@ func (b *builder) volumeFlag(value string) error {
 		}
 	}
 	if o.label != "" && selinuxOn() {
-		b.warn("--volume " + quoted(value) + ": rc does not relabel files; where SELinux refuses, run once: chcon -Rt container_file_t SOURCE")
+		// Docker relabels because its containers run as container_t. Ours keep the
+		// caller's domain, which reads these files already: nothing is given away.
+		b.warn("--volume " + quoted(value) + ": " + o.label + " changes no label, since rc's containers run with the caller's own; for podman's and Docker's: chcon -Rt container_file_t SOURCE")
 	}
 	if source[0] == '/' || source[0] == '.' || source[0] == '~' {
 		return b.volumeBind(value, source, dest, o)
@@ -70,7 +74,8 @@ func (b *builder) volumeFlag(value string) error {
 		return refuse("--volume", value, "leave out "+o.propagation, "a volume has no propagation, only the mount of a folder has")
 	}
 	m := volumeMount("--volume", value, source, dest, o.readOnly)
-	m.volume.NoCopy = o.noCopy
+	m.volume.NoCopy = o.noCopy || o.overlay // what is thrown away begins as the volume is
+	o.mark(&m)
 	return b.add(m)
 }
 
@@ -92,7 +97,17 @@ func (b *builder) volumeBind(value, source, dest string, o volumeOptions) error 
 	case err != nil:
 		return badFlag("--volume", value, bare(err), "name something that you can reach")
 	}
-	return b.add(bindMount("--volume", value, source, dest, "rbind", o.propagation, readOnlyOptions(o.readOnly)))
+	m := bindMount("--volume", value, source, dest, "rbind", o.propagation, readOnlyOptions(o.readOnly))
+	o.mark(&m)
+	return b.add(m)
+}
+
+// mark carries U and O over. An overlay shows no mounts below its source.
+func (o *volumeOptions) mark(m *mount) {
+	m.chown, m.overlay = o.chown, o.overlay
+	if o.overlay {
+		m.spec.Options[0] = "bind"
+	}
 }
 
 // readOnly is read-only with all submounts (runtime-spec, config.md, "rro"). The
@@ -135,16 +150,27 @@ func parseVolumeOptions(value, list string) (o volumeOptions, err error) {
 			}
 			slot = &o.propagation
 		case "U":
-			return o, refuse("--volume", value, "once: rc unshare chown -R 0:0 SOURCE", "U would give away every file below the source, and does not say so")
+			o.chown = true
 		case "O":
-			return o, refuse("--volume", value, "use :ro, or mount a copy", "throw-away overlays of a folder are not here")
+			o.overlay = true
+		case "rbind": // what it is
 		default:
-			return o, refuse("--volume", value, "the options are ro, rw, nocopy, z, Z, rprivate, private, rslave and slave", "no option %s", quoted(option))
+			return o, refuse("--volume", value, "the options are ro, rw, nocopy, z, Z, U, O, rprivate, private, rslave and slave", "no option %s", quoted(option))
 		}
 		if *slot != "" {
 			return o, refuse("--volume", value, "choose one", "%s and %s at once", *slot, option)
 		}
 		*slot = option
+	}
+	switch {
+	case o.overlay && o.chown:
+		return o, refuse("--volume", value, "choose one", "O leaves the source as it is, and U changes its owner")
+	case o.overlay && access != "":
+		return o, refuse("--volume", value, "leave out "+access, "what O mounts can be written to, and keeps nothing")
+	case o.overlay && o.propagation != "":
+		return o, refuse("--volume", value, "leave out "+o.propagation, "an overlay shows no mount that is made below its source")
+	case o.chown && o.readOnly:
+		return o, refuse("--volume", value, "leave out U or ro", "U gives the source to a container that may not write to it")
 	}
 	return o, nil
 }

@@ -66,6 +66,7 @@ type Message struct {
 	Stream string          `json:",omitempty"` // stdout or stderr
 	PID    int             `json:",omitempty"`
 	Note   string          `json:",omitempty"` // what the user should know of the root file system
+	Said   []string        `json:",omitempty"` // of Created: further lines for the user
 	Net    *slirp.Attached `json:",omitempty"`
 }
 
@@ -117,6 +118,7 @@ type Config struct {
 	Anonymous  []string // volumes that go with an AutoRemove
 	Detach     bool     // nobody is attached: the streams go to the log alone
 	Inside     Inside
+	Binds      Binds
 	Without    string // RC_TEST_WITHOUT
 	Rows, Cols uint16 // of the caller's terminal
 
@@ -125,6 +127,15 @@ type Config struct {
 	Health       *record.Healthcheck `json:",omitempty"`
 	RestartCount int                 `json:",omitempty"` // of a restart by policy
 	Again        Again
+}
+
+// Binds are indexes of Spec.Mounts: what the shim does to a source before it
+// mounts it, and the runtime-spec has no words for.
+type Binds struct {
+	Overlay []int              `json:",omitempty"` // :O, changes go to a folder of this start's
+	Chown   []int              `json:",omitempty"` // :U, all of it becomes the payload's user's
+	Give    []int              `json:",omitempty"` // an empty volume becomes the container's root's
+	Volumes []record.VolumeUse `json:",omitempty"` // for events
 }
 
 // Again is what rc needs besides Config to start the container another time.
