@@ -164,7 +164,9 @@ func (e *Engine) survivingHome() *os.File {
 
 // sandbox is another container's set of namespaces.
 type sandbox struct {
-	files          map[string]*os.File
+	id             string
+	names          []string            // the namespaces that it has to lend: user, net, ipc, …
+	files          map[string]*os.File // none of one that does not run
 	uidMap, gidMap []userns.IDMap
 	hostname       string
 }
@@ -186,7 +188,7 @@ func (e *Engine) borrow(id string) (*sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sandbox{map[string]*os.File{}, r.UIDMap, r.GIDMap, r.Hostname}
+	s := &sandbox{id, r.Files, map[string]*os.File{}, r.UIDMap, r.GIDMap, r.Hostname}
 	for i, name := range r.Files {
 		s.files[name] = files[i]
 	}

@@ -13,11 +13,9 @@ import (
 	"github.com/rc-containers/rc/fuse"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/host"
-	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/version"
-	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -160,59 +158,4 @@ func (e *Engine) Unshare(args []string) (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return ws.ExitStatus(), nil
-}
-
-// networkTexts are the resolver files of a container, by name.
-func (l *launch) networkTexts() (map[string]string, error) {
-	p := l.plan
-	if p.Network.Kind == spec.KindContainer {
-		return l.joinedTexts()
-	}
-	hosts := slirp.Hosts{Name: p.Spec.Hostname}
-	var servers []string
-	if p.Network.Kind == spec.KindSlirp {
-		hosts.IP, servers = slirp.Address, []string{slirp.Resolver}
-	}
-	if len(p.DNS.AddHosts) > 0 {
-		hosts.Gateway = gatewayAddress(p)
-	}
-	text, err := hosts.Text(p.DNS)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{
-		"hosts":       text,
-		"hostname":    p.Spec.Hostname + "\n",
-		"resolv.conf": slirp.ResolvConf(p.DNS, slirp.HostResolvConf(), servers...),
-	}, nil
-}
-
-// gatewayAddress is what host-gateway means: the host's loopback where the
-// network may reach it, else the address that others know the host by.
-func gatewayAddress(p *spec.Plan) string {
-	if p.HostLoop {
-		return slirp.Gateway
-	}
-	addr, err := slirp.HostAddress()
-	if err != nil {
-		return ""
-	}
-	return addr.String()
-}
-
-// joinedTexts takes over the files of the container whose network is joined.
-func (l *launch) joinedTexts() (map[string]string, error) {
-	id, err := l.e.Store.FindContainer(l.plan.Network.Container)
-	if err != nil {
-		return nil, err
-	}
-	texts := map[string]string{"hostname": l.plan.Spec.Hostname + "\n"}
-	for _, name := range []string{"hosts", "resolv.conf"} {
-		data, err := os.ReadFile(l.e.Store.Path("containers", id, name))
-		if err != nil {
-			return nil, hint.New("copy "+name+" of container "+shortID(id), rootCause(err), "")
-		}
-		texts[name] = string(data)
-	}
-	return texts, nil
 }

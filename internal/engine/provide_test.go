@@ -18,6 +18,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -172,6 +173,7 @@ func TestClaimAndRecordUndo(t *testing.T) {
 	l.plan.Volumes = []spec.Volume{{Name: "named", MountIndex: 0, Destination: "/n"}, {Anonymous: true, MountIndex: 1, Destination: "/a"}, {Name: "named", MountIndex: 2, Subpath: "../../deep"}}
 	must(t, l.claim())
 	must(t, l.record())
+	must(t, l.configure())
 	must(t, l.writeNetworkFiles())
 	if text, _ := os.ReadFile(cid); string(text) != l.id {
 		t.Errorf("--cidfile holds %q", text)
@@ -361,6 +363,7 @@ func TestNetworkTexts(t *testing.T) {
 	w := newWorkshop(t)
 	l := w.launch(&spec.Options{})
 	l.plan.Network.Kind = spec.KindSlirp
+	must(t, l.configure())
 	texts, err := l.networkTexts()
 	must(t, err)
 	if !strings.Contains(texts["hosts"], slirp.Address) || !strings.Contains(texts["hosts"], "box") || texts["hostname"] != "box\n" || !strings.Contains(texts["resolv.conf"], slirp.Resolver) {
@@ -368,6 +371,8 @@ func TestNetworkTexts(t *testing.T) {
 	}
 	id := w.put(&record.Container{ID: ident('b'), Name: "web"}, &record.State{Status: record.Exited})
 	l.plan.Network = spec.NamespaceMode{Kind: spec.KindContainer, Container: "web"}
+	l.joins = &sandbox{id: id}
+	must(t, l.configure())
 	if _, err := l.networkTexts(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
@@ -378,7 +383,7 @@ func TestNetworkTexts(t *testing.T) {
 	if err != nil || texts["hosts"] != "its hosts" || texts["resolv.conf"] != "its resolv.conf" || texts["hostname"] != "box\n" {
 		t.Errorf("%q %v", texts, err)
 	}
-	if got := gatewayAddress(&spec.Plan{HostLoop: true}); got != slirp.Gateway {
+	if got := gatewayAddress(&start.Config{Attach: slirp.Attach{HostLoopback: true}}); got != slirp.Gateway {
 		t.Errorf("%s", got)
 	}
 }

@@ -102,7 +102,7 @@ func TestConfigure(t *testing.T) {
 	p.StopSignal, p.StopAfter, p.HostLoop = 2, 3*time.Second, true
 	p.Spec.Process.User.Username = "web"
 	t.Setenv("RC_TEST_WITHOUT", "lowerdir+")
-	l.configure(Streams{In: null})
+	must(t, l.configure())
 	c, dir := l.cfg, w.Store.ContainerDir(l.id)
 	runtime, _ := w.Store.Runtime()
 	if c.Version != version.Version || c.ID != l.id || c.Name != "web" || c.Root != w.Store.Root || c.Runtime != runtime || c.Dir != dir || c.Image != ident('9') || c.Without != "lowerdir+" {

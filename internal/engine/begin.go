@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/userns"
+)
+
+// smallRuntime is the environment of a shim: one processor's worth of Go runtime
+// halves its memory (measured by tests/bench, helpers' PSS).
+var smallRuntime = []string{"GOMAXPROCS=1"}
+
+// begin hands everything to the shim and follows the conversation.
+func (l *launch) begin(s Streams) (int, error) {
+	attached, err := s.open(l)
+	if err != nil {
+		return 0, err
+	}
+	p := &userns.Program{
+		Args: []string{shortID(l.id), l.rec.Name}, Setsid: true,
+		Env:  smallRuntime,
+		Plan: userns.Plan{NonDumpable: true},
+	}
+	conn, proc, err := l.startShim(p)
+	attached.handOver()
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	defer proc.Close()
+	if err := l.converse(conn, proc); err != nil {
+		return 0, err
+	}
+	l.undo.Release() // the shim owns everything from here
+	for _, f := range l.files {
+		_ = f.Close()
+	}
+	if l.opts.Detach {
+		return 0, nil
+	}
+	code, err := attached.follow(l, conn)
+	if err == nil && !attached.left {
+		// It has nothing left to do; who lists processes after us shall not see it.
+		_ = proc.PidFD.SetReadDeadline(time.Now().Add(time.Second))
+		_, _ = proc.Wait()
+	}
+	return code, err
+}
+
+// converse goes through the messages up to Started.
+func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
+	m, err := l.expect(conn, start.KindCreated)
+	if err != nil {
+		return l.whyShimDied(proc, err)
+	}
+	if m.Note != "" {
+		l.e.Warn("the root file system is by " + m.Note)
+	}
+	if m.Net != nil && len(m.Net.Ports) > 0 {
+		// With the host ports that the keeper chose.
+		err := l.e.Store.EditContainer(l.id, func(c *record.Container) error { c.Ports = m.Net.Ports; return nil })
+		if err != nil {
+			return hint.New("save the container's record", err, diskFix(err))
+		}
+	}
+	if err := conn.Send(&start.Message{Kind: start.KindStart}); err != nil {
+		return hint.New("start the container", err, "")
+	}
+	_, err = l.expect(conn, start.KindStarted)
+	return err
+}
+
+// startShim starts it in the cgroup where it shall stand: born there, or moved
+// before it goes on where the kernel does not let us.
+func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
+	if l.stand == nil {
+		return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
+	}
+	defer l.stand.Close()
+	if !linux.Without(linux.CloneIntoCgroup) {
+		born := *p
+		born.Files, born.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
+		conn, proc, err := l.e.converse(l.home, "rc-shim", l.bytes, l.files, &born)
+		if err == nil {
+			return conn, proc, nil
+		}
+	}
+	p.Plan.Fork = true // Prepare runs for a child only
+	p.Prepare = func(pid int) error {
+		return os.WriteFile(linux.ProcFD(l.stand)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
+	}
+	return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
+}
+
+// whyShimDied looks at a shim that broke off. Go's runtime ends with 2 where a
+// thread or memory is refused to it, and has nobody to tell.
+func (l *launch) whyShimDied(proc *userns.Process, err error) error {
+	if !errors.Is(err, errBrokeOff) {
+		return err
+	}
+	_ = proc.PidFD.SetReadDeadline(time.Now().Add(time.Second))
+	if ws, werr := proc.Wait(); werr == nil && ws.Exited() && ws.ExitStatus() == 2 {
+		return hint.Newf("start the container", "raise them: ulimit -u, ulimit -v", "its shim could not run within your limits of processes or memory")
+	}
+	return err
+}
+
+// errBrokeOff is the end of a conversation without a reason given.
+var errBrokeOff = errors.New("its shim was killed")
+
+func (l *launch) expect(conn *stage.Conn, want start.Kind) (*start.Message, error) {
+	var m start.Message
+	files, err := conn.Recv(&m)
+	stage.CloseFiles(files)
+	switch {
+	case err != nil:
+		return nil, hint.New("start the container", fmt.Errorf("%w (%w)", errBrokeOff, err), "try again")
+	case m.Kind == start.KindFailed && m.Fail != nil:
+		return nil, m.Fail.Error()
+	case m.Kind != want:
+		return nil, fmt.Errorf("unexpected message %q from the shim", m.Kind)
+	}
+	return &m, nil
+}
+
+// sendConfig gives one of our programs its configuration: a value, or what
+// stage.Encode made of it.
+func sendConfig(conn *stage.Conn, config any, files map[string]*os.File) error {
+	var sealed *os.File
+	var err error
+	if data, encoded := config.([]byte); encoded {
+		sealed, err = stage.SealBytes("rc", data)
+	} else {
+		sealed, err = stage.Seal("rc", config)
+	}
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	m := &start.Message{Kind: start.KindConfig, Files: []string{"config"}}
+	list := []*os.File{sealed}
+	for name, f := range files {
+		m.Files, list = append(m.Files, name), append(list, f)
+	}
+	return conn.Send(m, list...)
+}

@@ -1,0 +1,50 @@
+package record
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestEditContainer(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.Repeat("a", 64)
+	if err := s.EditContainer(id, func(*Container) error { return nil }); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a folder: %v", err)
+	}
+	if err := os.Mkdir(s.ContainerDir(id), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EditContainer(id, func(*Container) error { return nil }); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a record: %v", err)
+	}
+	if err := s.SaveContainer(&Container{ID: id, Name: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	refusal := errors.New("no")
+	if err := s.EditContainer(id, func(c *Container) error { c.Name = "new"; return refusal }); err != refusal {
+		t.Errorf("%v", err)
+	}
+	if c, _ := s.LoadContainer(id); c.Name != "old" {
+		t.Errorf("a refused change was saved: %q", c.Name)
+	}
+	// No edit is lost among many at once.
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if err := s.EditContainer(id, func(c *Container) error { c.Restart.Max++; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if c, err := s.LoadContainer(id); err != nil || c.Restart.Max != 50 || c.Name != "old" {
+		t.Errorf("%+v %v", c, err)
+	}
+}
