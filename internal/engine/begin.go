@@ -65,6 +65,9 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 	if m.Note != "" {
 		l.e.Warn("the root file system is by " + m.Note)
 	}
+	for _, line := range m.Said {
+		l.e.Warn(line)
+	}
 	if m.Net != nil && len(m.Net.Ports) > 0 {
 		// With the host ports that the keeper chose.
 		err := l.e.Store.EditContainer(l.id, func(c *record.Container) error { c.Ports = m.Net.Ports; return nil })

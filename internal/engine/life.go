@@ -240,11 +240,7 @@ func (e *Engine) erase(id string, c *record.Container) error {
 		if err := e.Store.DropName(c.Name, id); err != nil {
 			return err
 		}
-		for _, v := range c.Volumes {
-			if v.Anonymous {
-				trees = append(trees, e.Store.Path("volumes", v.Name))
-			}
-		}
+		trees = e.dropVolumes(c)
 	}
 	trash, err := e.Store.Trash(id)
 	if err != nil {

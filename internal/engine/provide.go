@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,8 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
@@ -83,55 +80,6 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, errReported
 	}
 	return os.Open(path)
-}
-
-// nameVolumes gives the anonymous ones a name.
-func (l *launch) nameVolumes() {
-	for _, v := range l.plan.Volumes {
-		name := v.Name
-		if name == "" {
-			b := make([]byte, 32)
-			_, _ = unix.Getrandom(b, 0)
-			name = hex.EncodeToString(b)
-		}
-		l.rec.Volumes = append(l.rec.Volumes, record.VolumeUse{Name: name, Destination: v.Destination, Anonymous: v.Anonymous})
-	}
-}
-
-// makeVolumes makes the folders of named and anonymous volumes and puts them
-// into the spec.
-func (l *launch) makeVolumes() error {
-	for i, v := range l.plan.Volumes {
-		name := l.rec.Volumes[i].Name
-		data := l.e.Store.Path("volumes", name, "_data")
-		fresh, err := l.makeVolume(name, data, v.Anonymous)
-		if err != nil {
-			return err
-		}
-		l.plan.Spec.Mounts[v.MountIndex].Source = filepath.Join(data, filepath.Clean("/"+v.Subpath))
-		if fresh && !v.NoCopy && v.Subpath == "" {
-			l.cfg.Inside.CopyUp = append(l.cfg.Inside.CopyUp, v.MountIndex)
-		}
-	}
-	return nil
-}
-
-func (l *launch) makeVolume(name, data string, anonymous bool) (fresh bool, err error) {
-	dir := filepath.Dir(data)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false, hint.New("make volume "+name, rootCause(err), diskFix(err))
-	} else if err == nil && anonymous {
-		l.undo.Push(func() { _ = l.e.removeTrees([]string{dir}) })
-	}
-	if err := os.Mkdir(data, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false, hint.New("make volume "+name, rootCause(err), diskFix(err))
-	}
-	_ = os.Chmod(data, 0o755)
-	entries, err := os.ReadDir(data)
-	if errors.Is(err, fs.ErrPermission) {
-		return false, nil // its owner is a subordinate id: it has been used
-	}
-	return len(entries) == 0, err
 }
 
 var errNameTaken = errors.New("the name is in use")

@@ -151,6 +151,9 @@ func protectedPrograms() (*os.File, error) {
 
 // initMessage gathers init's configuration and descriptors.
 func (s *shim) initMessage() (*start.Message, []*os.File, error) {
+	if err := s.prepareBinds(); err != nil {
+		return nil, nil, err
+	}
 	m := &start.Message{Kind: start.KindInit}
 	var files []*os.File
 	add := func(name string, f *os.File) {
@@ -202,6 +205,9 @@ func (s *shim) openMount(i int) (tree *os.File, real string, err error) {
 	if i == s.cfg.ShmMount {
 		tree, err = s.borrowShm()
 		return tree, "", err
+	}
+	if s.overlaid(i) {
+		return s.openOverlay(i)
 	}
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if slices.Contains(mount.Options, "rbind") {

@@ -33,6 +33,7 @@ func (s *shim) awaitEnd() error {
 	})
 	s.undo.Run()
 	s.helperGone()
+	s.endBinds()
 	if s.cfg.AutoRemove {
 		err = Remove(s.store, s.cfg.ID, s.cfg.Name, s.cfg.Image, s.cfg.Anonymous)
 	} else {
@@ -179,7 +180,7 @@ func Remove(store *record.Store, id, name, image string, volumes []string) error
 	}
 	var errs []error
 	for _, v := range volumes {
-		errs = append(errs, removeTree(store.Path("volumes", v)))
+		errs = append(errs, removeVolume(store, v, id))
 	}
 	errs = append(errs, removeTree(trash))
 	return errors.Join(errs...)

@@ -47,6 +47,7 @@ type shim struct {
 	net     *network
 	streams streams
 	control *stage.Listener
+	said    []string // lines for the user, told with Created
 
 	mu      sync.Mutex // guards state, which the control socket's readers copy
 	state   record.State
@@ -143,7 +144,7 @@ func (s *shim) create() error {
 		return err
 	}
 	st := s.snapshot()
-	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote})
+	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote, Said: s.said})
 }
 
 func (s *shim) mountRoot() error {
@@ -226,6 +227,7 @@ func (s *shim) run() error {
 	if err := s.save(atomicfile.Fast); err != nil {
 		return err
 	}
+	s.volumeEvents("mount")
 	_ = s.tell(&start.Message{Kind: start.KindStarted})
 	go s.serveCaller()
 	go s.watchRootfs()
