@@ -46,6 +46,7 @@ type shim struct {
 	group   *cgroup.Group
 	net     *network
 	streams streams
+	execs   execs
 	control *stage.Listener
 	said    []string // lines for the user, told with Created
 

@@ -18,23 +18,24 @@ import (
 // descriptor of the caller's: it has pipes, or a terminal, that end here. (A
 // file given as stdin could be opened for writing through /proc/self/fd/0.)
 //
-//	payload ── pipe or terminal ── shim ── pipe ── rc ── the caller's stdin, stdout, stderr
-//	                                  └──── log
+//	payload ── pipe or terminal ── shim ─┬─ log
+//	                                     ├─ pipe ── rc run ── its stdin, stdout, stderr
+//	                                     └─ pipe ── rc attach …
 //
 // A caller that dies breaks its pipes: the shim goes on reading, so the payload
 // is neither blocked nor killed. A caller whose own stdout was closed says so
-// (CloseStream): then the payload gets its SIGPIPE, as in any pipeline.
+// (CloseStream); see callers.go.
 type streams struct {
 	in, out, err *os.File // our ends of the payload's pipes
 	tty          *os.File // the terminal's master instead
 	rows, cols   uint16   // asked for before the terminal was there
 
-	callerIn  *os.File
-	outSink   atomic.Pointer[os.File]
-	errSink   atomic.Pointer[os.File]
+	mu        sync.Mutex // guards callers and over
+	callers   []*caller
+	over      [len(streamNames)]bool // the payload has closed its end
+	first     *caller                // who started the payload, attached
 	log       *logs.Writer
 	pumps     sync.WaitGroup
-	detached  atomic.Bool
 	ending    atomic.Bool // the payload has ended: no reader waits any more
 	halted    atomic.Bool // the copying stands still (suspend)
 	feeding   atomic.Int32
@@ -51,7 +52,14 @@ type carried struct {
 
 // quiet tells whether nobody is attached and no input waits to be delivered.
 func (s *streams) quiet() bool {
-	return s.outSink.Load() == nil && s.errSink.Load() == nil && s.feeding.Load() == 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.callers {
+		if c.out != ([len(streamNames)]*os.File{}) {
+			return false
+		}
+	}
+	return s.feeding.Load() == 0
 }
 
 // suspend stops the copying and returns when no byte is on its way: what the
@@ -71,11 +79,10 @@ func (s *streams) suspend() carried {
 	return c
 }
 
-// resume goes on with what suspend returned, here or in another process; there the
-// log has been opened before.
+// resume goes on with what suspend returned, here or in another process. The log,
+// which suspend closed, has been opened again with the unfinished lines.
 func (s *streams) resume(c carried) {
 	s.in, s.out, s.err, s.tty = c.files["in"], c.files["out"], c.files["err"], c.files["tty"]
-	s.log.Resume(c.lines)
 	s.halted.Store(false)
 	for _, f := range []*os.File{s.out, s.err, s.tty} {
 		if f != nil {
@@ -151,16 +158,15 @@ func (s *streams) resize(rows, cols uint16) {
 	}
 }
 
-// pump starts the copying between the payload and the caller's ends.
+// pump starts the copying between the payload and the ends of the caller who
+// started it; all nil when nobody is attached.
 func (s *streams) pump(in, out, errw *os.File) {
-	s.callerIn = pollable(in)
-	s.outSink.Store(pollable(out))
-	s.errSink.Store(pollable(errw))
-	s.copyOut()
-	if s.callerIn != nil {
-		s.feeding.Add(1)
-		go s.feed()
+	if in != nil || out != nil || errw != nil {
+		s.first = newCaller(in, out, errw)
+		s.first.once, s.first.waited = true, true
+		s.join(s.first)
 	}
+	s.copyOut()
 }
 
 // copyOut starts the copying of what the payload writes.
@@ -170,10 +176,10 @@ func (s *streams) copyOut() {
 		out = s.tty
 	}
 	if out != nil {
-		s.pumps.Go(func() { s.drain(out, &s.outSink, "stdout") })
+		s.pumps.Go(func() { s.drain(out, stdout) })
 	}
 	if s.tty == nil && s.err != nil {
-		s.pumps.Go(func() { s.drain(s.err, &s.errSink, "stderr") })
+		s.pumps.Go(func() { s.drain(s.err, stderr) })
 	}
 }
 
@@ -182,7 +188,7 @@ func (s *streams) copyOut() {
 const maxPipe = 1 << 20
 
 // drain copies what the payload writes until it closes its end.
-func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name string) {
+func (s *streams) drain(from *os.File, stream int) {
 	buf := make([]byte, 32<<10)
 	for left := maxPipe; left > 0; {
 		n, err := s.read(from, buf)
@@ -190,13 +196,8 @@ func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name strin
 			left -= n
 		}
 		if n > 0 {
-			if to := sink.Load(); to != nil {
-				if _, werr := to.Write(buf[:n]); werr != nil {
-					sink.Store(nil)
-					_ = to.Close()
-				}
-			}
-			s.log.Write(name, buf[:n])
+			s.log.Write(streamNames[stream], buf[:n]) // first: it waits for no reader
+			s.deliver(stream, buf[:n])
 		}
 		if errors.Is(err, errHalted) {
 			return
@@ -205,9 +206,7 @@ func (s *streams) drain(from *os.File, sink *atomic.Pointer[os.File], name strin
 			break
 		}
 	}
-	if to := sink.Swap(nil); to != nil {
-		_ = to.Close() // the caller reads the end of the stream
-	}
+	s.endOf(stream)
 }
 
 // read waits for what the payload writes. Once nobody may wait any more, it takes
@@ -237,50 +236,11 @@ func (s *streams) read(from *os.File, buf []byte) (int, error) {
 	return max(n, 0), rerr
 }
 
-// feed copies the caller's input. Its end closes the payload's stdin, unless the
-// caller detached: then the input stays open for a later attach.
-func (s *streams) feed() {
-	defer s.feeding.Add(-1)
-	to := s.in
-	if s.tty != nil {
-		to = s.tty
-	}
-	if to == nil {
-		return
-	}
-	_, _ = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{s.callerIn})
-	_ = s.callerIn.Close()
-	if s.tty == nil && !s.detached.Load() {
-		_ = s.in.Close()
-	}
-}
+// closeStream is closeFor of the caller who started the payload.
+func (s *streams) closeStream(name string) { s.closeFor(s.first, name) }
 
-// closeStream breaks the payload's pipe, because nobody will ever read it.
-func (s *streams) closeStream(name string) {
-	f, sink := s.out, &s.outSink
-	if name == "stderr" {
-		f, sink = s.err, &s.errSink
-	}
-	if to := sink.Swap(nil); to != nil {
-		_ = to.Close()
-	}
-	if f != nil {
-		_ = f.Close() // with a log too: `rc run IMAGE yes | head -1` shall end
-	}
-}
-
-// detach lets the caller go; the payload keeps running.
-func (s *streams) detach() {
-	s.detached.Store(true)
-	for _, sink := range []*atomic.Pointer[os.File]{&s.outSink, &s.errSink} {
-		if to := sink.Swap(nil); to != nil {
-			_ = to.Close()
-		}
-	}
-	if s.callerIn != nil {
-		_ = s.callerIn.Close()
-	}
-}
+// detach lets the caller who started the payload go; the payload keeps running.
+func (s *streams) detach() { s.leave(s.first) }
 
 // finish waits until everything that the payload wrote is delivered, however slow
 // the caller's reader is. A process outside the container may hold a pipe open for

@@ -1,0 +1,298 @@
+package shim
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/userns"
+)
+
+// execPatience bounds the making of an exec, up to its execve: what it looks at is
+// the payload's, who may stop it, or have put something there that never answers.
+const execPatience = 30 * time.Second
+
+// further is one more process in the container: of `rc exec`, or a probe. It is
+// the shim's child, like init, so it is reaped here whatever the payload does.
+type further struct {
+	id      string // 64 hex digits, in events
+	proc    *userns.Process
+	streams streams
+}
+
+// execs counts what runs beside the payload, so that the shim does not exec itself
+// away from under it.
+type execs struct {
+	mu      sync.Mutex
+	running int
+}
+
+func (e *execs) add(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running += n
+}
+
+// idle tells whether none runs.
+func (e *execs) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running == 0
+}
+
+// talkExec serves OpExec; see control.Talk. The descriptors are its own.
+func (s *shim) talkExec(conn *stage.Conn, q control.Request, files map[string]*os.File) {
+	s.execs.add(1)
+	x, err := s.exec(q, files)
+	if err != nil {
+		s.execs.add(-1)
+		_ = conn.Send(refuse(err))
+		return
+	}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- s.awaitExec(x)
+		s.execs.add(-1)
+	}()
+	_ = conn.SetDeadline(time.Time{})
+	if err := conn.Send(&control.Reply{PID: x.proc.PID, ExecID: x.id}); err != nil || q.Detach {
+		x.streams.detach()
+		return
+	}
+	left := make(chan struct{})
+	go func() { x.obeyCaller(conn); close(left) }()
+	select {
+	case <-left: // the process goes on, and nobody reads what it writes
+	case code := <-ended:
+		_ = conn.Send(&start.Message{Kind: start.KindExited, Exit: &start.Exit{Code: code}})
+	}
+}
+
+// obeyCaller takes the orders of the rc that is attached to an exec until it leaves.
+func (x *further) obeyCaller(conn *stage.Conn) {
+	for {
+		var m start.Message
+		files, err := conn.Recv(&m)
+		stage.CloseFiles(files)
+		switch {
+		case err != nil, m.Kind == start.KindDetach:
+			x.streams.detach()
+			return
+		case m.Kind == start.KindSignal:
+			// To the process alone, as the payload's: a terminal reaches its whole group.
+			_ = x.proc.Signal(unix.Signal(m.Signal))
+		case m.Kind == start.KindResize:
+			x.streams.resize(m.Rows, m.Cols)
+		case m.Kind == start.KindCloseStream:
+			x.streams.closeStream(m.Stream)
+		}
+	}
+}
+
+// exec starts what rc asked for.
+func (s *shim) exec(q control.Request, files map[string]*os.File) (*further, error) {
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	if files["config"] == nil {
+		return nil, hint.Newf("run a command in the container", "", "its configuration did not come")
+	}
+	x := &further{id: newExecID()}
+	x.streams.rows, x.streams.cols = q.Rows, q.Cols
+	payload, err := x.streams.open(q.TTY, files["stdin"] != nil && !q.TTY)
+	defer stage.CloseFiles(payload[:])
+	if err != nil {
+		return nil, err
+	}
+	if err = s.enter(x, files["config"], payload); err != nil {
+		x.streams.finish(0)
+		return nil, err
+	}
+	x.streams.pump(files["stdin"], files["stdout"], files["stderr"])
+	delete(files, "stdin")
+	delete(files, "stdout")
+	delete(files, "stderr")
+	return x, nil
+}
+
+// awaitExec waits for the end and for the delivery of what was written, and reaps.
+func (s *shim) awaitExec(x *further) int {
+	code := 128 + int(unix.SIGKILL) // reaped by killOrphans, which kills first
+	if ws, err := x.proc.Wait(); err == nil {
+		if code = ws.ExitStatus(); ws.Signaled() {
+			code = 128 + int(ws.Signal())
+		}
+	}
+	_ = x.proc.Close()
+	x.streams.finish(2 * time.Second) // Docker's bound for who holds a pipe longer than the process lives
+	return code
+}
+
+// enter starts rc-exec in the container with the sealed config, and returns when
+// the command runs or the refusal is known.
+func (s *shim) enter(x *further, config *os.File, payload [3]*os.File) error {
+	const op = "run a command in the container"
+	switch st := s.snapshot(); {
+	case st.Status == record.Paused:
+		return hint.Newf(op, "rc unpause "+s.cfg.Name, "it is paused").WithCode(1)
+	case st.Status != record.Running || s.init == nil:
+		return hint.Newf(op, "rc start "+s.cfg.Name, "it is not running").WithCode(1)
+	}
+	ours, theirs, err := stage.Pair()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	m := start.Message{Kind: start.KindInit, Files: []string{"config"}}
+	list := []*os.File{config}
+	if f := s.files["seccomp"]; f != nil {
+		m.Files, list = append(m.Files, "seccomp"), append(list, f)
+	}
+	if err = ours.Send(&m, list...); err == nil { // waits in the socket
+		x.proc, err = s.joined(theirs.File(), payload)
+	}
+	_ = theirs.Close()
+	if err != nil {
+		return err
+	}
+	if err = x.ready(ours); err != nil {
+		_ = x.proc.Signal(unix.SIGKILL)
+		_, _ = x.proc.Wait()
+		_ = x.proc.Close()
+	}
+	return err
+}
+
+// ready takes the terminal, if there is one, and the end of file that says that
+// the command runs. One that was killed before is told by its wait status.
+func (x *further) ready(conv *stage.Conn) error {
+	const op = "run a command in the container"
+	_ = conv.SetDeadline(time.Now().Add(execPatience))
+	for {
+		var m start.Message
+		files, err := conv.Recv(&m)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return hint.Newf(op, "look for what is stopped or hangs in it: rc top", "it did not come to run within %v", execPatience)
+		case err != nil:
+			return hint.New(op, err, "")
+		case m.Kind == start.KindFailed && m.Fail != nil:
+			stage.CloseFiles(files)
+			return m.Fail.Error()
+		case m.Kind == start.KindReady && len(files) == 1 && x.streams.tty == nil:
+			x.streams.terminal(files[0])
+		default:
+			stage.CloseFiles(files)
+			return fmt.Errorf("unexpected message %q from an exec", m.Kind)
+		}
+	}
+}
+
+// joined starts rc-exec in the namespaces of the container's init, all of them by
+// its pidfd in one setns(2) (Linux 5.8): no path, no pid that may be another's by
+// now. The kernel asks for the rights of this process, in U0, over init.
+func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, error) {
+	programs, err := protectedPrograms()
+	if err != nil {
+		return nil, err
+	}
+	defer programs.Close()
+	kinds := s.sandboxKinds()
+	p := &userns.Program{
+		Path: linux.ProcFD(programs) + "/rc-init", Args: []string{"rc-exec", s.cfg.ID[:12]},
+		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
+		Conn: conv, Setsid: true, Env: []string{"GOMAXPROCS=1"},
+		Files: []*os.File{s.init.PidFD},
+		Plan: userns.Plan{
+			Join: []userns.Join{{FD: 5, Type: kinds}}, Fork: kinds&unix.CLONE_NEWPID != 0,
+			BecomeRoot: true, NonDumpable: true,
+		},
+	}
+	group := s.files["cgroup"]
+	if group == nil || linux.Without(linux.CloneIntoCgroup) {
+		return s.moved(p)
+	}
+	born := *p
+	born.Files, born.Plan.CgroupFD = append(p.Files, group), 6
+	proc, err := userns.Start(&born)
+	if err != nil && cgroupRefused(err) {
+		return s.moved(p)
+	}
+	return proc, notRunning(err)
+}
+
+// moved is joined where the process cannot be born in its cgroup.
+func (s *shim) moved(p *userns.Program) (*userns.Process, error) {
+	if s.group != nil {
+		p.Plan.Fork = true // Prepare runs for a child only
+		p.Prepare = func(pid int) error {
+			err := s.group.AddPayload(pid)
+			if err != nil && errors.Is(err, unix.EBUSY) {
+				// A payload like systemd has handed controllers further down: only leaves
+				// take processes, and init stands in one.
+				return s.moveBeside(pid)
+			}
+			return err
+		}
+	}
+	proc, err := userns.Start(p)
+	return proc, notRunning(err)
+}
+
+// moveBeside moves a process into the cgroup of init, below the container's own.
+func (s *shim) moveBeside(pid int) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.init.PID))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if _, below, found := strings.Cut(path, "/"+filepath.Base(s.group.Path)+"/"); ok && found {
+			return os.WriteFile(filepath.Join(s.group.Path, below, "cgroup.procs"), fmt.Appendf(nil, "%d", pid), 0)
+		}
+	}
+	return unix.EBUSY
+}
+
+// notRunning says what ESRCH of setns means: init has ended.
+func notRunning(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return hint.Newf("run a command in the container", "", "it has just ended").WithCode(1)
+	}
+	return err
+}
+
+// sandboxKinds are the namespaces that are not the host's.
+func (s *shim) sandboxKinds() int {
+	kinds := unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP // init makes its own, see boot.newCgroupNamespace
+	for _, n := range shared {
+		if s.cfg.Clone&n.kind != 0 || s.files["join-"+n.name] != nil {
+			kinds |= n.kind
+		}
+	}
+	return kinds
+}
+
+func newExecID() string {
+	id := make([]byte, 32)
+	_, _ = unix.Getrandom(id, 0) // cannot fail once the kernel's pool is up (getrandom(2))
+	return hex.EncodeToString(id)
+}
