@@ -7,6 +7,7 @@
 //	rc-tidy     deletes what belongs to subordinate ids
 //	rc-unshare  becomes a command of the user's own in U0
 //	rc-cover    clones a tree with the host's cgroups covered
+//	rc-measure  counts the bytes of folders of subordinate ids
 //	rc-probe    tries the root file system drivers
 //	rc-lend     hands a container's /dev/shm to one that joins its IPC namespace
 //
@@ -51,5 +52,6 @@ var roles = map[string]func(*stage.Conn) int{
 	"rc-unshare": shim.Unshare,
 	"rc-probe":   shim.Probe,
 	"rc-lend":    shim.Lend,
+	"rc-measure": shim.Measure,
 	"rc-cover":   shim.Cover,
 }

@@ -34,3 +34,16 @@ type ProbeReply struct {
 	Findings []fuse.Finding
 	Fail     *Failure `json:",omitempty"`
 }
+
+// MeasureConfig asks rc-measure how many bytes the files of folders have. Paths are
+// relative to Root.
+type MeasureConfig struct {
+	Root  string
+	Paths []string
+}
+
+// MeasureReply answers it, in the order of the paths.
+type MeasureReply struct {
+	Bytes []int64
+	Fail  *Failure `json:",omitempty"`
+}
