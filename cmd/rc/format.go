@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // formatter prints values as --format asks for:
@@ -57,6 +58,9 @@ func (g *global) formatted(e *engine.Engine, format string, headers map[string]s
 	f := &formatter{e: e, format: format, headers: headers, clean: isTerminal(os.Stdout)}
 	if f.json = format == "json" || format == "{{json .}}"; f.json {
 		return f, nil
+	}
+	if !strings.Contains(format, "{{") { // a line of text a value helps nobody
+		return nil, hint.Newf("--format "+format, "choose table, json or a template as {{.Name}}", "no such format")
 	}
 	if headers != nil {
 		// docker/cli, command/formatter/formatter.go: preFormat

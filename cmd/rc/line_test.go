@@ -68,7 +68,7 @@ func TestBadLines(t *testing.T) {
 		"--storage-driver zfs ps":      "storage driver zfs: no such driver; choose one of",
 		"--root /proc/x ps":            "make the state folder /proc/x",
 		"ps extra":                     `rc ps: it takes no argument, but "extra" was given; see ` + "`rc ps --help`",
-		"ps --format yaml":             "--format yaml: no such format; choose table or json",
+		"ps --format yaml":             "--format yaml: no such format; choose table, json or a template",
 		"images a b":                   `it takes no argument, but "b" was given`,
 		"images --format yaml":         "choose table or json",
 		"rm":                           "rc rm: no container is named",

@@ -1,14 +1,15 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 
 	"github.com/rc-containers/rc/internal/engine"
@@ -18,151 +19,278 @@ import (
 )
 
 type psOptions struct {
-	all, quiet, noTrunc bool
-	format              string
+	all, quiet, noTrunc, latest, size bool
+	last                              int
+	format                            string
+	filter                            filters
+
+	shown containers
 }
 
 func psCommand() *command {
 	o := &psOptions{}
 	return &command{
-		name: "ps", short: "List containers",
-		long:     "Containers that run; with -a those that have ended, too.",
-		examples: []string{"rc ps", "rc ps -a", "rc ps -aq --no-trunc"},
+		name: "ps", aliases: []string{"ls"}, short: "List containers",
+		long: "Containers that run; with -a those that have ended, too. The newest come first.\n\n" +
+			"Filters of one key are alternatives (labels must all be there), and all keys must hold:\n" +
+			"id, name, label, label!, status, exited, health, ancestor, before, since, volume,\n" +
+			"network, publish, expose, restart-policy.",
+		examples: []string{"rc ps", "rc ps -aq --no-trunc", "rc ps -a --filter status=exited --filter label=app=web",
+			`rc ps --format "table {{.Names}}\t{{.Status}}"`},
 		flags: func(fs *pflag.FlagSet) {
 			fs.BoolVarP(&o.all, "all", "a", false, "show containers that have ended, too")
-			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
+			fs.VarP(&o.filter, "filter", "f", "show only those for which `KEY=VALUE` holds (several times)")
+			fs.StringVar(&o.format, "format", "", "print in this `FORMAT`: table, \"table TEMPLATE\", json, or a Go template")
+			fs.IntVarP(&o.last, "last", "n", -1, "show this `NUMBER` of the newest containers, in any state")
+			fs.BoolVarP(&o.latest, "latest", "l", false, "show the newest container, in any state")
 			fs.BoolVar(&o.noTrunc, "no-trunc", false, "print ids and commands whole")
-			fs.StringVar(&o.format, "format", "table", "print in this `FORMAT`: table, or json with one object a line")
+			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
+			fs.BoolVarP(&o.size, "size", "s", false, "show how many bytes a container wrote, and those of its image")
 		},
 		run: o.run,
 	}
+}
+
+// psHeadings are the fields and headings of Docker's (docker/cli,
+// command/formatter/container.go).
+var psHeadings = map[string]string{
+	"ID": "CONTAINER ID", "Names": "NAMES", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT", "RunningFor": "CREATED",
+	"Ports": "PORTS", "State": "STATE", "Status": "STATUS", "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS",
+	"LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS",
+}
+
+// psFormat is what --format means (container.go: NewContainerFormat).
+func (o *psOptions) psFormat() string {
+	size := ""
+	switch {
+	case o.quiet && o.format != "raw":
+		return "{{.ID}}"
+	case o.quiet:
+		return "container_id: {{.ID}}"
+	case o.format == "" || o.format == "table":
+		if o.size {
+			size = `\t{{.Size}}`
+		}
+		return `table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}` + size
+	case o.format == "raw":
+		if o.size {
+			size = `size: {{.Size}}\n`
+		}
+		return "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\n" +
+			"status: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n" + size
+	}
+	o.size = o.size || strings.Contains(o.format, ".Size")
+	return o.format
 }
 
 func (o *psOptions) run(g *global, args []string) (int, error) {
 	if err := noArgs("ps", args); err != nil {
 		return 0, err
 	}
-	if o.format != "table" && o.format != "json" {
-		return 0, hint.Newf("--format "+o.format, "choose table or json", "no such format")
+	if o.quiet && o.format != "" && o.format != "table" {
+		fmt.Fprintln(os.Stderr, "rc: --format is ignored because of --quiet")
 	}
 	e, err := g.open()
 	if err != nil {
 		return 0, err
 	}
 	defer e.Close()
-	list, err := e.List()
+	format := o.psFormat()
+	f, err := g.formatted(e, format, psHeadings)
 	if err != nil {
 		return 0, err
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	if !o.quiet && o.format == "table" {
-		fmt.Fprintln(w, "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES")
+	list, err := o.list(e)
+	if err != nil {
+		_ = f.close()
+		return 0, err
 	}
-	for i := range list {
-		c := &list[i]
-		if !o.all && !c.Running() {
-			continue
-		}
-		if err := o.print(w, c); err != nil {
+	var sizes map[string]int64
+	if o.size && !o.quiet {
+		if sizes, err = e.Written(list); err != nil {
+			_ = f.close()
 			return 0, err
 		}
 	}
-	return 0, w.Flush()
+	mounts := format == "json" || strings.Contains(format, "json") || strings.Contains(format, ".Mounts") || strings.Contains(format, ".LocalVolumes")
+	for i := range list {
+		line := o.line(&list[i], mounts)
+		if size, ok := sizes[list[i].ID]; ok {
+			line.Size = sizeText(size, size+o.shown.imageSize(&list[i]))
+		}
+		if err := f.print(line); err != nil {
+			break // close knows why
+		}
+	}
+	return 0, f.close()
+}
+
+// list are the containers that shall be shown.
+func (o *psOptions) list(e *engine.Engine) ([]engine.Entry, error) {
+	all, err := e.List()
+	if err != nil {
+		return nil, err
+	}
+	if o.latest && o.last < 0 {
+		o.last = 1
+	}
+	o.shown = containers{e: e, all: all, images: map[string]*record.Image{}, names: map[string]string{}}
+	match, err := o.filter.matcher(&o.shown)
+	if err != nil {
+		return nil, err
+	}
+	var list []engine.Entry
+	for i := range all {
+		c := &all[i]
+		if !o.all && o.last <= 0 && !o.filter.names("status") && !up(c) {
+			continue
+		}
+		if o.last > 0 && len(list) == o.last {
+			break
+		}
+		if match(c) {
+			list = append(list, *c)
+		}
+	}
+	return list, nil
 }
 
 // psLine is Docker's object of `docker ps --format json`.
 type psLine struct {
-	ID, Image, Command, CreatedAt, State, Status, Ports, Names, Networks, Labels string
+	Command, CreatedAt, ID, Image, Labels, LocalVolumes, Mounts, Names, Networks, Ports, RunningFor, Size, State, Status string
+
+	all map[string]string
 }
 
-func (o *psOptions) print(w *tabwriter.Writer, c *engine.Entry) error {
+func (l *psLine) labels() map[string]string { return l.all }
+
+func (o *psOptions) line(c *engine.Entry, mounts bool) *psLine {
 	id, command := c.ID, strings.Join(c.Command, " ")
 	if !o.noTrunc {
-		id = id[:12]
-		if r := []rune(command); len(r) > 20 {
-			command = string(r[:19]) + "…"
+		id, command = id[:12], ellipsis(command, 20)
+	}
+	l := &psLine{
+		ID: id, Image: o.shown.imageText(c, o.noTrunc), Command: fmt.Sprintf("%q", command), CreatedAt: date(c.Created),
+		RunningFor: ago(time.Since(c.Created)) + " ago", State: string(c.State.Status), Status: status(c), Names: c.Name,
+		Networks: c.Network, Labels: labelsText(c.Labels), Ports: portsText(c.Ports, o.shown.exposed(c)...), Size: "0B", all: c.Labels,
+	}
+	if mounts {
+		var names []string
+		for _, m := range o.shown.mounts(c) {
+			name := cmp.Or(m.Name, m.Source)
+			if !o.noTrunc {
+				name = ellipsis(name, 15)
+			}
+			names = append(names, name)
 		}
+		l.Mounts, l.LocalVolumes = strings.Join(names, ","), fmt.Sprint(len(c.Volumes))
 	}
-	if o.quiet {
-		_, err := fmt.Fprintln(w, id)
-		return err
-	}
-	image := c.ImageName
-	if image == "" {
-		image = c.Rootfs
-	}
-	line := psLine{ID: id, Image: image, Command: fmt.Sprintf("%q", command), CreatedAt: c.Created.Format(time.RFC3339),
-		State: string(c.State.Status), Status: status(c), Ports: portsText(c.Ports), Names: c.Name, Networks: c.Network, Labels: labelsText(c.Labels)}
-	if o.format == "json" {
-		return json.NewEncoder(w).Encode(line)
-	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%s\t%s\n", line.ID, line.Image, line.Command,
-		ago(time.Since(c.Created)), line.Status, line.Ports, line.Names)
-	return err
+	return l
 }
 
-func status(c *engine.Entry) string {
+// ellipsis cuts a text to n characters.
+func ellipsis(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// sizeText is "2B (virtual 21.5MB)".
+func sizeText(written, whole int64) string { return size(written) + " (virtual " + size(whole) + ")" }
+
+// containers answer what `ps` asks about them beyond their records; each image
+// is read once.
+type containers struct {
+	e      *engine.Engine
+	all    []engine.Entry
+	images map[string]*record.Image // by id; nil for one that is not there
+	names  map[string]string        // what a name means now
+}
+
+func (s *containers) image(id string) *record.Image {
+	if id == "" {
+		return nil
+	}
+	img, ok := s.images[id]
+	if !ok {
+		if found, err := s.e.Store.Image(id); err == nil {
+			img = found
+		}
+		s.images[id] = img
+	}
+	return img
+}
+
+func (s *containers) imageSize(c *engine.Entry) int64 {
+	if img := s.image(c.Image); img != nil {
+		return img.Size
+	}
+	return 0
+}
+
+// imageText is the name that the container was made with, as long as the name
+// means that image; else the image's id (moby, daemon/list.go: refreshImage).
+func (s *containers) imageText(c *engine.Entry, whole bool) string {
+	if c.ImageName == "" {
+		return c.Rootfs
+	}
+	id, ok := s.names[c.ImageName]
+	if !ok {
+		id, _ = s.e.Store.ImageID(c.ImageName)
+		s.names[c.ImageName] = id
+	}
 	switch {
-	case c.MachineID != record.MachineID():
-		return "on another host"
-	case c.State.Status == record.Running:
-		return "Up " + ago(time.Since(c.State.Started))
-	case c.State.Status == record.Created:
-		return "Created"
-	case c.State.ExitCode < 0:
-		return "Exited (unknown) " + ago(time.Since(c.State.Finished)) + " ago"
-	default:
-		return fmt.Sprintf("Exited (%d) %s ago", c.State.ExitCode, ago(time.Since(c.State.Finished)))
+	case c.Image == "" || id == c.Image && whole:
+		return c.ImageName
+	case id == c.Image && strings.HasPrefix(c.Image, strings.TrimPrefix(c.ImageName, "sha256:")):
+		return c.Image[:12] // typed as an id
+	case id == c.Image:
+		name, _, _ := strings.Cut(c.ImageName, "@")
+		return name
+	case whole:
+		return "sha256:" + c.Image
 	}
+	return c.Image[:12]
 }
 
-// ago words a duration as Docker does (go-units, HumanDuration).
-func ago(d time.Duration) string {
-	switch s, m, h := int(d.Seconds()), int(d.Minutes()), int(d.Hours()+0.5); {
-	case s < 1:
-		return "Less than a second"
-	case s == 1:
-		return "1 second"
-	case s < 60:
-		return fmt.Sprintf("%d seconds", s)
-	case m == 1:
-		return "About a minute"
-	case m < 60:
-		return fmt.Sprintf("%d minutes", m)
-	case h == 1:
-		return "About an hour"
-	case h < 48:
-		return fmt.Sprintf("%d hours", h)
-	case h < 24*7*2:
-		return fmt.Sprintf("%d days", h/24)
-	case h < 24*30*2:
-		return fmt.Sprintf("%d weeks", h/24/7)
-	case h < 24*365*2:
-		return fmt.Sprintf("%d months", h/24/30)
+// exposed are the image's ports, as a running container on a network of its own
+// shows them.
+func (s *containers) exposed(c *engine.Entry) []string {
+	img := s.image(c.Image)
+	if img == nil || len(img.Config.ExposedPorts) == 0 || !up(c) || c.Network == "host" || c.Network == "none" {
+		return nil
 	}
-	return fmt.Sprintf("%d years", int(d.Hours())/24/365)
-}
-
-func portsText(ports []slirp.Port) string {
-	var parts []string
-	for _, p := range ports {
-		host := p.HostIP
-		if host == "" {
-			host = "0.0.0.0"
+	var ports []string
+	for _, p := range slices.Sorted(maps.Keys(img.Config.ExposedPorts)) {
+		if !strings.Contains(p, "/") {
+			p += "/tcp"
 		}
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		parts = append(parts, fmt.Sprintf("%s:%d->%d/%s", host, p.HostPort, p.ContainerPort, p.Proto))
+		ports = append(ports, p)
 	}
-	return strings.Join(parts, ", ")
+	return ports
 }
 
-func labelsText(labels map[string]string) string {
-	var parts []string
-	for k, v := range labels {
-		parts = append(parts, k+"="+v)
+func (s *containers) mounts(c *engine.Entry) []mountView {
+	var spec *specs.Spec
+	if cfg, err := s.e.LoadConfig(c.ID); err == nil {
+		spec = cfg.Spec
 	}
-	slices.Sort(parts) // a map's order is random
-	return strings.Join(parts, ",")
+	return mountViews(s.e, c, spec)
+}
+
+// published tells whether a port range that a filter names has one of the ports.
+func published(ports []slirp.Port, want portFilter, host bool) bool {
+	return slices.ContainsFunc(ports, func(p slirp.Port) bool {
+		n := p.ContainerPort
+		if host {
+			n = p.HostPort
+		}
+		return want.has(n, p.Proto)
+	})
+}
+
+// noSuch is Docker's refusal of a container that a filter names.
+func noSuch(key, ref string) error {
+	return hint.New("--filter "+key+"="+ref, record.ErrNoContainer, "see `rc ps -a`").WithCode(1)
 }

@@ -224,7 +224,7 @@ func TestSize(t *testing.T) {
 func TestPortsAndLabels(t *testing.T) {
 	got := portsText([]slirp.Port{{HostPort: 80, ContainerPort: 8080, Proto: "tcp"}, {HostIP: "127.0.0.1", HostPort: 53, ContainerPort: 53, Proto: "udp"},
 		{HostIP: "::1", HostPort: 1, ContainerPort: 2, Proto: "tcp"}})
-	if got != "0.0.0.0:80->8080/tcp, 127.0.0.1:53->53/udp, [::1]:1->2/tcp" {
+	if got != "[::1]:1->2/tcp, 127.0.0.1:53->53/udp, 0.0.0.0:80->8080/tcp" {
 		t.Error(got)
 	}
 	for range 20 { // a map's order is random
