@@ -52,9 +52,6 @@ var verbs = []verb{
 	{"format", "TEMPLATE", "Execute a Go template for JSON values (used by --format)", "",
 		[]string{`rc-image format '{{.Name}}' < values.json`},
 		func() command { return new(formatCommand) }},
-	{"du", "ID...", "Measure what containers wrote (used by rc ps -s)", "",
-		[]string{"rc-image du $(rc ps -aq --no-trunc)"},
-		func() command { return new(duCommand) }},
 }
 
 func overview() {
