@@ -60,9 +60,12 @@ type RestartPolicy struct {
 // LogConfig is where the payload's output goes besides attached callers.
 type LogConfig struct {
 	Driver  string            `json:",omitempty"` // "" and json-file, journald (json-file and a copy), none
-	MaxSize int64             `json:",omitempty"` // bytes of one file; 0 for no bound
-	MaxFile int               `json:",omitempty"` // files kept, the one being written included; 0 is 1
-	Opts    map[string]string `json:",omitempty"` // as typed: labels, env, tag
+	MaxSize int64             `json:",omitempty"` // bytes of one file; 0 is the default, negative for no bound
+	MaxFile int               `json:",omitempty"` // files kept, the one being written included; 0 is 1 with a MaxSize, else the default
+	Opts    map[string]string `json:",omitempty"` // as typed: max-size, labels, env, tag
+	Attrs   [][2]string       `json:",omitempty"` // the labels and variables that Opts chose, with their values
+	Tag     string            `json:",omitempty"` // Opts' tag, filled in; the short id where there is none
+	Image   string            `json:",omitempty"` // the image's name, of the driver journald
 }
 
 // Healthcheck is a probe as Docker's HEALTHCHECK defines it. A zero duration is
