@@ -16,6 +16,11 @@ type Resources struct {
 	CPUShares  uint64 // weight against other groups, 2 to 262144; 1024 is the default of everyone
 	CpusetCPUs string // CPUs that may be used, "0-2,4"
 	PidsLimit  int64  // processes and threads; -1: no limit
+
+	MemoryReservation int64  `json:",omitempty"` // bytes that are reclaimed last when the host runs short
+	CPUPeriod         int64  `json:",omitempty"` // µs, 1000 to 1000000; 0: 100000
+	CPUQuota          int64  `json:",omitempty"` // µs of CPU time in each period, at least 1000; not together with NanoCPUs
+	CpusetMems        string `json:",omitempty"` // memory nodes that may be used
 }
 
 const (
@@ -59,11 +64,18 @@ func (r Resources) settings() ([]setting, error) {
 	switch {
 	case r.NanoCPUs < 0 || (r.NanoCPUs > 0 && r.NanoCPUs < 1e7):
 		return nil, refuse("--cpus", "give at least 0.01", "less than 0.01 of a CPU")
+	case r.NanoCPUs > 0 && (r.CPUPeriod != 0 || r.CPUQuota > 0):
+		return nil, refuse("--cpus", "give --cpus, or --cpu-quota with --cpu-period", "it is a quota in a period of its own")
 	case r.NanoCPUs > 0:
 		// Rounded up: a period's thousandth more is closer to what was asked than less.
 		quota := (r.NanoCPUs/1e3*cpuPeriod + 1e6 - 1) / 1e6
 		s = append(s, setting{"cpu", "cpu.max", strconv.FormatInt(quota, 10) + " " + strconv.Itoa(cpuPeriod), true, "--cpus", false})
 	}
+	bandwidth, err := r.bandwidth()
+	if err != nil {
+		return nil, err
+	}
+	s = append(s, bandwidth...)
 	if r.CPUShares > 0 {
 		s = append(s, setting{"cpu", "cpu.weight", strconv.FormatUint(weight(r.CPUShares), 10), false, "--cpu-shares", false})
 	}
@@ -74,6 +86,12 @@ func (r Resources) settings() ([]setting, error) {
 		// Not repeated below: an empty cpuset.cpus inherits, and cpuset.cpus.effective shows it.
 		s = append(s, setting{"cpuset", "cpuset.cpus", r.CpusetCPUs, false, "--cpuset-cpus", false})
 	}
+	if r.CpusetMems != "" {
+		if _, err := ParseCpuset(r.CpusetMems); err != nil {
+			return nil, refuse("--cpuset-mems", "write it as in 0-1", "not a list of memory nodes")
+		}
+		s = append(s, setting{"cpuset", "cpuset.mems", r.CpusetMems, false, "--cpuset-mems", false})
+	}
 	switch {
 	case r.PidsLimit < -1:
 		return nil, refuse("--pids-limit", "give a number of processes, or -1 for no limit", "negative")
@@ -81,6 +99,37 @@ func (r Resources) settings() ([]setting, error) {
 		s = append(s, setting{"pids", "pids.max", strconv.FormatInt(r.PidsLimit, 10), true, "--pids-limit", false})
 	}
 	return s, nil
+}
+
+// bandwidth is --cpu-quota in a --cpu-period, both in µs as the kernel has them.
+func (r Resources) bandwidth() ([]setting, error) {
+	switch {
+	case r.CPUPeriod != 0 && (r.CPUPeriod < 1000 || r.CPUPeriod > 1000000):
+		return nil, refuse("--cpu-period", "give 1000 to 1000000 microseconds", "out of the kernel's range")
+	case r.CPUQuota > 0 && r.CPUQuota < 1000:
+		return nil, refuse("--cpu-quota", "give at least 1000 microseconds, or -1 for no limit", "less than a millisecond")
+	case r.CPUQuota <= 0:
+		return nil, nil // a period alone limits nothing
+	}
+	period := r.CPUPeriod
+	if period == 0 {
+		period = cpuPeriod
+	}
+	value := strconv.FormatInt(r.CPUQuota, 10) + " " + strconv.FormatInt(period, 10)
+	return []setting{{"cpu", "cpu.max", value, true, "--cpu-quota", false}}, nil
+}
+
+// reservation is version 2's memory.low, as runc has it: a soft protection.
+func (r Resources) reservation() ([]setting, error) {
+	switch {
+	case r.MemoryReservation == 0:
+		return nil, nil
+	case r.MemoryReservation < MinMemory:
+		return nil, refuse("--memory-reservation", "give at least 6m", "less than 6 MiB")
+	case r.Memory > 0 && r.MemoryReservation > r.Memory:
+		return nil, refuse("--memory-reservation", "give at most --memory", "more than --memory")
+	}
+	return []setting{{"memory", "memory.low", strconv.FormatInt(r.MemoryReservation, 10), false, "--memory-reservation", false}}, nil
 }
 
 // memory turns Docker's memory+swap total into version 2's separate limits.
@@ -94,8 +143,10 @@ func (r Resources) memory() ([]setting, error) {
 		return nil, refuse("--memory-swap", "give --memory too: the value is memory and swap together", "no memory limit is set")
 	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
 		return nil, refuse("--memory-swap", "give the sum of memory and swap", "smaller than --memory")
-	case r.Memory == 0:
-		return nil, nil // --memory-swap=-1 alone asks for what is so anyway
+	}
+	low, err := r.reservation()
+	if err != nil || r.Memory == 0 {
+		return low, err // --memory-swap=-1 alone asks for what is so anyway
 	}
 	swap := setting{"memory", "memory.swap.max", "max", true, "--memory-swap", false}
 	switch {
@@ -110,7 +161,7 @@ func (r Resources) memory() ([]setting, error) {
 		swap.optional = true
 	}
 	// Swap first: when memory.max is written last, nothing is ever limited by half.
-	return []setting{swap, {"memory", "memory.max", strconv.FormatInt(r.Memory, 10), true, "--memory", false}}, nil
+	return append(low, swap, setting{"memory", "memory.max", strconv.FormatInt(r.Memory, 10), true, "--memory", false}), nil
 }
 
 func refuse(flag, fix, why string) error {
