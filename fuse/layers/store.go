@@ -135,6 +135,15 @@ func (s *Store) Folders(topLayer string) ([]string, error) {
 	return folders, nil
 }
 
+// Alone tells whether no other process has the store open: then whatever was being
+// added when it was last looked at is there with its names, or was given up.
+func (s *Store) Alone() bool {
+	if unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
+	}
+	return unix.Flock(int(s.lock.Fd()), unix.LOCK_SH) == nil
+}
+
 // Collect removes images without a record and layers that no image needs and
 // that were made after since (zero: all that are older than a day, which an
 // interrupted pull may have left to go on from). It does nothing, and says so,

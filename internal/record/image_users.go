@@ -113,7 +113,16 @@ func (s *Store) ImageUsers(id string) ([]string, error) {
 // that nobody finds a name without an image, then the record by one rename. It
 // refuses with ErrImageInUse while a container refers to it. The layers are
 // left to rc-image, which alone can open their store.
-func (s *Store) RemoveImage(id string) error {
+func (s *Store) RemoveImage(id string) error { return s.removeImage(id, false) }
+
+// ErrImageNamed is wrapped when an image has got a name meanwhile.
+var ErrImageNamed = errors.New("image has a name")
+
+// RemoveUnnamedImage is RemoveImage for an image without a tag: one that was given
+// a name since somebody looked is refused with ErrImageNamed.
+func (s *Store) RemoveUnnamedImage(id string) error { return s.removeImage(id, true) }
+
+func (s *Store) removeImage(id string, unnamed bool) error {
 	lock, err := s.lockImage(id, unix.LOCK_EX, false)
 	if err != nil {
 		return err
@@ -129,6 +138,9 @@ func (s *Store) RemoveImage(id string) error {
 	names, err := s.NamesOf(id)
 	if err != nil {
 		return err
+	}
+	if tags := tagged(names); unnamed && len(tags) > 0 {
+		return fmt.Errorf("%w: %s", ErrImageNamed, tags[0])
 	}
 	for _, ref := range names {
 		if err := os.Remove(s.Path("image-names", nameFile(ref))); err != nil && !errors.Is(err, fs.ErrNotExist) {
