@@ -52,10 +52,14 @@ type part struct {
 // values. The values need the field names of Docker's templates as JSON names.
 // e may be nil.
 func (g *global) formatted(e *engine.Engine, format string, headers map[string]string) (*formatter, error) {
+	return newFormatter(e, format, headers, false)
+}
+
+func newFormatter(e *engine.Engine, format string, headers map[string]string, each bool) (*formatter, error) {
 	if e == nil {
 		e = new(engine.Engine)
 	}
-	f := &formatter{e: e, format: format, headers: headers, clean: isTerminal(os.Stdout)}
+	f := &formatter{e: e, format: format, headers: headers, each: each, clean: isTerminal(os.Stdout)}
 	if f.json = format == "json" || format == "{{json .}}"; f.json {
 		return f, nil
 	}

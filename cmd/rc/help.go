@@ -46,12 +46,12 @@ var groups = map[string]struct {
 	"container": {"Manage containers", map[string]string{
 		"run": "run", "create": "create", "start": "start", "stop": "stop", "restart": "restart", "kill": "kill", "rm": "rm",
 		"pause": "pause", "unpause": "unpause", "wait": "wait", "attach": "attach", "exec": "exec", "logs": "logs", "top": "top",
-		"stats": "stats", "ls": "ps", "list": "ps", "ps": "ps", "inspect": "inspect", "diff": "diff", "cp": "cp", "commit": "commit",
+		"stats": "stats", "ls": "ps", "list": "ps", "ps": "ps", "diff": "diff", "cp": "cp", "commit": "commit",
 		"export": "export", "rename": "rename", "update": "update", "port": "port", "remove": "rm",
 	}},
 	"image": {"Manage images", map[string]string{
 		"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "pull": "pull", "push": "push", "tag": "tag", "load": "load",
-		"save": "save", "import": "import", "inspect": "inspect",
+		"save": "save", "import": "import",
 	}},
 	"system": {"Manage rc", map[string]string{"info": "info", "events": "events"}},
 	"volume": {"Manage volumes", nil},

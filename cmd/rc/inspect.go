@@ -13,29 +13,60 @@ import (
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
-	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/internal/stage/control"
 )
 
-type inspectOptions struct{ kind string }
+type inspectOptions struct {
+	kind, format string
+	size         bool
+}
 
-func inspectCommand() *command {
-	o := &inspectOptions{}
-	return &command{
+// inspectCommand is `inspect`, and with a kind `container inspect` and `image
+// inspect`, which look for nothing else.
+func inspectCommand(kind string) *command {
+	o := &inspectOptions{kind: kind}
+	c := &command{
 		name: "inspect", args: "CONTAINER|IMAGE...", short: "Show a container or an image as JSON",
-		long:     "The output is a list, with the field names of `docker inspect`. A name that\na container and an image have means the container.\n\nThe exit code is 1 when one of several does not exist.",
-		examples: []string{"rc inspect web", "rc inspect --type image alpine"},
-		flags: func(fs *pflag.FlagSet) {
-			fs.StringVar(&o.kind, "type", "", "look for this `TYPE` only: container or image")
-		},
+		long: "The output is a list, with the field names of `docker inspect`. A name that\na container and an image have means the container.\n\n" +
+			"The exit code is 1 when one of several does not exist, or has not a field of\nthe template; 64 when that is none.",
+		examples: []string{"rc inspect web", "rc inspect --type image alpine", "rc inspect -f '{{.State.Status}}' web",
+			`rc inspect -f '{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}' web`},
 		run: o.run,
 	}
+	c.flags = func(fs *pflag.FlagSet) {
+		fs.StringVarP(&o.format, "format", "f", "", "print in this `FORMAT`: json, or a Go template")
+		if kind != "image" {
+			fs.BoolVarP(&o.size, "size", "s", false, "show SizeRw and SizeRootFs, in bytes")
+		}
+		if kind == "" {
+			fs.StringVar(&o.kind, "type", "", "look for this `TYPE` only: container or image")
+		}
+	}
+	switch kind {
+	case "container":
+		c.name, c.args, c.short = "container inspect", "CONTAINER...", "Show a container as JSON"
+		c.examples = []string{"rc container inspect -s web"}
+	case "image":
+		c.name, c.args, c.short = "image inspect", "IMAGE...", "Show an image as JSON"
+		c.examples = []string{"rc image inspect -f '{{.Size}}' alpine"}
+	}
+	if kind != "" {
+		c.long = ""
+	}
+	return c
 }
 
 func (o *inspectOptions) run(g *global, args []string) (int, error) {
 	if len(args) == 0 {
 		return 0, hint.Newf("rc inspect", "see `rc inspect --help`", "nothing is named")
 	}
-	if o.kind != "" && o.kind != "container" && o.kind != "image" {
+	switch o.kind {
+	case "", "container", "image":
+	case "volume":
+		return 0, hint.Newf("--type volume", "use `rc volume inspect "+args[0]+"`", "inspect shows containers and images")
+	case "network":
+		return 0, hint.Newf("--type network", "see the network of a container: rc inspect -f '{{json .NetworkSettings}}' NAME", "rc has no networks to look at")
+	default:
 		return 0, hint.Newf("--type "+o.kind, "choose container or image", "no such type")
 	}
 	e, err := g.open()
@@ -43,6 +74,28 @@ func (o *inspectOptions) run(g *global, args []string) (int, error) {
 		return 0, err
 	}
 	defer e.Close()
+	if o.format == "" || o.format == "json" {
+		return o.list(e, args)
+	}
+	f, err := newFormatter(e, o.format, nil, true)
+	if err != nil {
+		return 0, err
+	}
+	code, err := eachOf(args, func(ref string) error {
+		v, err := o.find(e, ref)
+		if err != nil {
+			return err
+		}
+		return f.print(v)
+	})
+	if cerr := f.close(); err == nil {
+		err = cerr
+	}
+	return code, err
+}
+
+// list prints all that was found as one JSON list.
+func (o *inspectOptions) list(e *engine.Engine, args []string) (int, error) {
 	found := []any{}
 	code, err := eachOf(args, func(ref string) error {
 		v, err := o.find(e, ref)
@@ -55,8 +108,10 @@ func (o *inspectOptions) run(g *global, args []string) (int, error) {
 		return 0, err
 	}
 	enc := json.NewEncoder(os.Stdout)
-	enc.SetIndent("", "    ")
 	enc.SetEscapeHTML(false)
+	if o.format == "" {
+		enc.SetIndent("", "    ")
+	}
 	return code, enc.Encode(found)
 }
 
@@ -66,7 +121,7 @@ func (o *inspectOptions) find(e *engine.Engine, ref string) (any, error) {
 		if err == nil {
 			c, err := e.Load(id)
 			if err == nil {
-				return inspectContainer(c), nil
+				return o.container(e, c)
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
@@ -85,74 +140,41 @@ func (o *inspectOptions) find(e *engine.Engine, ref string) (any, error) {
 	return nil, err
 }
 
-// containerView has the fields of `docker inspect` that rc knows.
-type containerView struct {
-	ID      string `json:"Id"`
-	Name    string
-	Created time.Time
-	Image   string
-	Driver  string
-	Path    string
-	Args    []string
-	State   stateView
-	Config  configView
-	Host    hostConfigView `json:"HostConfig"`
-	Network networkView    `json:"NetworkSettings"`
-	Mounts  []record.VolumeUse
-	LogPath string `json:",omitempty"`
-}
-
-type stateView struct {
-	Status     string
-	Running    bool
-	OOMKilled  bool
-	Pid        int
-	ExitCode   int
-	Error      string
-	StartedAt  time.Time
-	FinishedAt time.Time
-}
-
-type configView struct {
-	Image       string
-	Cmd         []string
-	Tty         bool
-	OpenStdin   bool
-	Labels      map[string]string
-	StopSignal  int
-	StopTimeout float64 // seconds
-}
-
-type hostConfigView struct {
-	AutoRemove  bool
-	NetworkMode string
-	CgroupPath  string `json:",omitempty"`
-	Annotations map[string]string
-}
-
-type networkView struct {
-	IPAddress   string
-	IPPrefixLen int
-	Gateway     string
-	Ports       []slirp.Port
-}
-
-func inspectContainer(c *engine.Entry) *containerView {
-	v := &containerView{
-		ID: c.ID, Name: c.Name, Created: c.Created, Image: c.Image, Driver: c.State.Driver, Mounts: c.Volumes,
-		State: stateView{string(c.State.Status), c.Running(), c.State.OOMKilled, c.State.PID, c.State.ExitCode,
-			c.State.Error, c.State.Started, c.State.Finished},
-		Config: configView{c.ImageName, c.Command, c.TTY, c.Interactive, c.Labels, c.StopSignal, c.StopAfter.Seconds()},
-		Host:   hostConfigView{c.AutoRemove, c.Network, c.State.Cgroup, c.Annotations},
+// container is the view of one container, with what its shim says now.
+func (o *inspectOptions) container(e *engine.Engine, c *engine.Entry) (*containerView, error) {
+	freshen(e, c)
+	v := inspectContainer(e, c)
+	if o.size {
+		sizes, err := e.Written([]engine.Entry{*c})
+		if err != nil {
+			return nil, err
+		}
+		rw := sizes[c.ID]
+		whole := rw
+		if img, err := e.Store.Image(c.Image); c.Image != "" && err == nil {
+			whole += img.Size
+		}
+		v.SizeRw, v.SizeRootFs = &rw, &whole
 	}
-	if len(c.Command) > 0 {
-		v.Path, v.Args = c.Command[0], c.Command[1:]
+	return v, nil
+}
+
+// shimBound is how long inspect waits for a shim, whose state.json says nearly
+// the same.
+const shimBound = time.Second
+
+// freshen asks the shim, which knows of its health more than it wrote down.
+func freshen(e *engine.Engine, c *engine.Entry) {
+	if !up(c) || c.State.Health == nil {
+		return
 	}
-	v.Network.Ports = c.Ports
-	if n := c.State.Net; n != nil && c.Running() {
-		v.Network.IPAddress, v.Network.IPPrefixLen, v.Network.Gateway = n.IP, n.Prefix, n.Gateway
+	path, err := e.Store.ControlPath(c.ID)
+	if err != nil {
+		return
 	}
-	return v
+	if r, _, err := control.Ask(path, control.Request{Op: control.OpState}, shimBound); err == nil && r.State != nil && r.State.Health != nil {
+		c.State.Health = r.State.Health
+	}
 }
 
 // imageView has the fields of `docker image inspect` that rc knows.
@@ -162,11 +184,27 @@ type imageView struct {
 	RepoDigests  []string
 	Created      time.Time
 	Architecture string
+	Variant      string
 	Os           string
-	Variant      string `json:",omitempty"`
 	Size         int64
-	Config       record.ImageConfig
-	Layers       []string
+	Config       imageConfigView
+	Layers       []string // folders, topmost first
+}
+
+// imageConfigView has every field, so that a template may ask for what the image
+// does not say.
+type imageConfigView struct {
+	User         string
+	ExposedPorts map[string]struct{}
+	Env          []string
+	Cmd          []string
+	Healthcheck  json.RawMessage
+	Volumes      map[string]struct{}
+	WorkingDir   string
+	Entrypoint   []string
+	Labels       map[string]string
+	StopSignal   string
+	Shell        []string
 }
 
 func inspectImage(e *engine.Engine, img *record.Image) (*imageView, error) {
@@ -174,6 +212,16 @@ func inspectImage(e *engine.Engine, img *record.Image) (*imageView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &imageView{"sha256:" + img.ID, names, img.RepoDigests, img.Created, img.Architecture, img.OS,
-		img.Variant, img.Size, img.Config, img.Layers}, nil
+	c := &img.Config
+	return &imageView{"sha256:" + img.ID, orEmpty(names), orEmpty(img.RepoDigests), img.Created, img.Architecture, img.Variant, img.OS, img.Size,
+		imageConfigView{c.User, c.ExposedPorts, orEmpty(c.Env), c.Cmd, c.Healthcheck, c.Volumes, c.WorkingDir, c.Entrypoint, c.Labels, c.StopSignal, c.Shell},
+		img.Layers}, nil
+}
+
+// orEmpty is [] in JSON where null would be; scripts loop over it.
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
 }

@@ -83,7 +83,9 @@ func ago(d time.Duration) string {
 }
 
 // date is a time as Docker's lists have it, in seconds of the local zone.
-func date(t time.Time) string { return t.Local().Truncate(time.Second).Format("2006-01-02 15:04:05 -0700 MST") }
+func date(t time.Time) string {
+	return t.Local().Truncate(time.Second).Format("2006-01-02 15:04:05 -0700 MST")
+}
 
 // portsText lists published ports as Docker does, neighbours as a range, and after
 // them the ports that the image exposes and nobody published

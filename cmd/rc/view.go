@@ -1,6 +1,6 @@
 package main
 
-// viewCommands are the verbs that show: ps, inspect, top, stats, port, events.
+// viewCommands are the verbs that show: ps, inspect, top, stats.
 func viewCommands() []*command {
-	return []*command{psCommand(), inspectCommand()}
+	return []*command{psCommand(), inspectCommand(""), inspectCommand("container"), inspectCommand("image")}
 }

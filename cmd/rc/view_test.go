@@ -124,7 +124,7 @@ func TestInspect(t *testing.T) {
 	if got[0]["Config"].(map[string]any)["StopTimeout"] != 10.0 || got[0]["HostConfig"].(map[string]any)["NetworkMode"] != "slirp4netns" {
 		t.Errorf("%v", got[0])
 	}
-	if got[1]["Name"] != "job" || got[2]["Id"] != "sha256:"+imgID || got[2]["Os"] != "linux" {
+	if got[1]["Name"] != "/job" || got[2]["Id"] != "sha256:"+imgID || got[2]["Os"] != "linux" {
 		t.Errorf("%v %v", got[1], got[2])
 	}
 	// What is found is shown even if something else is not.
