@@ -53,6 +53,7 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	o.bindSecurity(fs)
 	o.bindLimits(fs)
 	o.bindHealth(fs)
+	o.bindLog(fs)
 	fs.StringVar(&o.Platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
 	fs.StringVar(&o.Pull, "pull", "missing", "pull the image `WHEN`: missing, always or never")
 	fs.StringVar(&o.Rootfs, "rootfs", "", "run in this `FOLDER` instead of an image; what is written stays there")

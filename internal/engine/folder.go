@@ -83,7 +83,10 @@ func (l *launch) fillRecord() {
 	if strings.HasPrefix(o.Userns, "auto") {
 		r.OwnIDs = p.UIDMap
 	}
+	r.Restart = p.Restart
 	r.Network, r.Ports, r.StopSignal, r.StopAfter = network, p.Ports, p.StopSignal, p.StopAfter
+	r.Health = p.Health
+	r.Log = l.logConfig()
 }
 
 // keepConfig writes config.json: the bytes that the shim gets, which `rc start`

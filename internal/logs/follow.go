@@ -7,7 +7,7 @@ import (
 )
 
 // follow reads until the writer has ended and all of its output was read.
-func (r *reader) follow(w *watcher) error {
+func (r *reader) follow(w *Watcher) error {
 	for soon := 0; ; {
 		ended := r.q.Ended() // before the last look
 		progress, err := false, error(nil)
@@ -37,7 +37,7 @@ func (r *reader) follow(w *watcher) error {
 		if wait = r.untilEnd(wait); wait <= 0 {
 			return nil
 		}
-		if w.wait(wait) && soon == 0 {
+		if w.Wait(wait) && soon == 0 {
 			soon = 50 // something happened: perhaps the end, whose lock goes a moment later
 		}
 	}
@@ -51,29 +51,30 @@ func (r *reader) untilEnd(wait time.Duration) time.Duration {
 	return min(wait, time.Until(r.q.Until))
 }
 
-// watcher wakes a follower when something happens in a folder. A user has 128
+// Watcher wakes a follower when something happens in a folder. A user has 128
 // instances of inotify(7) in all (fs.inotify.max_user_instances): whoever gets
 // none looks by itself.
-type watcher struct{ fd int }
+type Watcher struct{ fd int }
 
 // pollEvery is how often a follower without inotify looks.
 const pollEvery = 50 * time.Millisecond
 
-func watch(dir string) *watcher {
+// Watch begins to look at a folder.
+func Watch(dir string) *Watcher {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return &watcher{-1}
+		return &Watcher{-1}
 	}
 	const events = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	if _, err := unix.InotifyAddWatch(fd, dir, events); err != nil {
 		_ = unix.Close(fd)
-		return &watcher{-1}
+		return &Watcher{-1}
 	}
-	return &watcher{fd}
+	return &Watcher{fd}
 }
 
-// wait returns when something has happened (true), or after d.
-func (w *watcher) wait(d time.Duration) bool {
+// Wait returns when something has happened (true), or after d.
+func (w *Watcher) Wait(d time.Duration) bool {
 	if w.fd < 0 {
 		time.Sleep(min(d, pollEvery))
 		return false
@@ -91,7 +92,8 @@ func (w *watcher) wait(d time.Duration) bool {
 	}
 }
 
-func (w *watcher) close() {
+// Close gives the instance back.
+func (w *Watcher) Close() {
 	if w.fd >= 0 {
 		_ = unix.Close(w.fd)
 	}

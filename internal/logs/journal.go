@@ -12,11 +12,9 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
-)
 
-// JournalSocket is where systemd-journald takes datagrams in its native protocol
-// (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
-const JournalSocket = "/run/systemd/journal/socket"
+	"github.com/rc-containers/rc/internal/record"
+)
 
 // journal sends a copy of each line to the journal with the fields of Docker's
 // driver. A journal that does not answer costs the payload at most patience a
@@ -47,7 +45,7 @@ const (
 )
 
 func newJournal(o *Options) *journal {
-	j := &journal{path: JournalSocket, fd: -1}
+	j := &journal{path: record.JournalSocket, fd: -1}
 	tag := o.Config.Tag
 	if tag == "" {
 		tag = short(o.ID)
@@ -136,7 +134,7 @@ func (c *chain) append(b, line []byte) []byte {
 	return b
 }
 
-var errNoJournal = errors.New("nobody answers on " + JournalSocket)
+var errNoJournal = errors.New("nobody answers on " + record.JournalSocket)
 
 // try sends one datagram, never waiting longer than patience.
 func (j *journal) try(packet []byte) error {

@@ -65,10 +65,10 @@ func Read(path string, q Query) (torn int, err error) {
 		return 0, err
 	}
 	defer dir.close()
-	var w *watcher
+	var w *Watcher
 	if q.Follow { // before the first look, so that nothing is missed
-		w = watch(fmt.Sprintf("/proc/self/fd/%d", dir.fd))
-		defer w.close()
+		w = Watch(fmt.Sprintf("/proc/self/fd/%d", dir.fd))
+		defer w.Close()
 	}
 	r := &reader{q: &q, dir: dir, fd: -1, stop: place{-1, 0}, buf: make([]byte, 0, bufSize)}
 	defer r.close()

@@ -28,7 +28,7 @@ func ParseTime(flag, s string, now time.Time) (time.Time, error) {
 	seconds, err := strconv.ParseInt(whole, 10, 64)
 	nanos, ok := nanoseconds(fraction)
 	if err != nil || !ok || seconds > math.MaxInt64/int64(time.Second) || seconds < 0 {
-		return time.Time{}, hint.Newf("--"+flag+" "+s, "write it as 10m, 2024-01-02T15:04:05Z or 1704207845.5", "no time is written so")
+		return time.Time{}, hint.Newf("--"+flag+" "+s, "write it as 10m, 2024-01-02T15:04:05Z or 1704207845.5", "no time is written so").WithCode(1)
 	}
 	return time.Unix(seconds, nanos), nil
 }

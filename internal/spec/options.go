@@ -59,6 +59,8 @@ type Options struct {
 	StopTimeout *int // seconds
 	Label       []string
 	LabelFile   []string
+	LogDriver   string   // "", json-file, journald, none
+	LogOpt      []string // KEY=VALUE
 	Annotation  []string
 
 	Memory     string
@@ -69,6 +71,8 @@ type Options struct {
 	PidsLimit  int64
 
 	Health HealthOptions
+
+	Restart string // no, on-failure[:N], always, unless-stopped
 
 	Rootfs   string // --rootfs DIR, instead of an image
 	Platform string
@@ -165,6 +169,7 @@ type Plan struct {
 	IPv6       bool      // the network has IPv6 too
 	Resources  cgroup.Resources
 	Seccomp    SeccompProfile
+	Restart    record.RestartPolicy
 	StopSignal int
 	StopAfter  time.Duration // negative: wait for ever
 	HomeSet    bool          // the image or the user gave HOME
@@ -172,6 +177,7 @@ type Plan struct {
 	Chown      []int         // of :U
 	ShmMount   int           // with another container's IPC: index in Spec.Mounts of the /dev/shm whose Source the engine fills in; else -1
 	Labels     map[string]string
+	Log        record.LogConfig    // without its Tag and Image, which need the container's name
 	Health     *record.Healthcheck // nil: neither the image nor the user names one
 	Init       bool
 	Privileged bool
