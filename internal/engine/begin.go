@@ -70,7 +70,11 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 	}
 	if m.Net != nil && len(m.Net.Ports) > 0 {
 		// With the host ports that the keeper chose.
-		err := l.e.Store.EditContainer(l.id, func(c *record.Container) error { c.Ports = m.Net.Ports; return nil })
+		edit := l.e.Store.EditContainer
+		if l.fresh {
+			edit = l.e.Store.EditStarting // no wait for the disk on the way to a first start
+		}
+		err := edit(l.id, func(c *record.Container) error { c.Ports = m.Net.Ports; return nil })
 		if err != nil {
 			return hint.New("save the container's record", err, diskFix(err))
 		}

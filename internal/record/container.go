@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,8 +154,33 @@ func (s *Store) SaveContainer(c *Container) error {
 }
 
 // SaveState replaces the state in a container's folder. Callers hold the life lock.
+// Durable, the record beside it becomes so too: it was written without waiting for
+// the disk, and an end without the container that ended is worth nothing.
 func SaveState(dir string, st *State, d atomicfile.Durability) error {
+	if d == atomicfile.Durable {
+		if err := syncRecord(dir); err != nil {
+			return err
+		}
+	}
 	return saveJSON(filepath.Join(dir, "state.json"), st, d)
+}
+
+func syncRecord(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "container.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(dir))
 }
 
 func saveJSON(path string, v any, d atomicfile.Durability) error {
@@ -165,10 +191,17 @@ func saveJSON(path string, v any, d atomicfile.Durability) error {
 	return atomicfile.Write(path, data, 0o600, d)
 }
 
+// loadJSON reads what saveJSON wrote. A text of no bytes, or of NULs, is one whose
+// bytes a power cut kept from the disk while its name got there (ext4(5),
+// auto_da_alloc; XFS): as good as never written, and errors.Is(err, fs.ErrNotExist).
+// Nothing that was written Durable can look so.
 func loadJSON(path string, v any) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
+	}
+	if len(bytes.Trim(data, "\x00")) == 0 {
+		return &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -249,45 +282,6 @@ func (s *Store) FindContainer(ref string) (string, error) {
 	}
 	sort.Strings(found)
 	return "", hint.Newf(fmt.Sprintf("find container %q", ref), "type more of the id", "it is the start of %d ids, %.12s and %.12s among them", len(found), found[0], found[1]).WithCode(1)
-}
-
-// NameHolder reads which container holds a name.
-func (s *Store) NameHolder(name string) (string, error) {
-	if name == "" || strings.ContainsAny(name, "/\x00") || name[0] == '.' {
-		return "", ErrNoContainer
-	}
-	b, err := os.ReadFile(s.Path("container-names", name))
-	if err != nil {
-		return "", err
-	}
-	id := strings.TrimSpace(string(b))
-	if !ValidID(id) {
-		return "", fmt.Errorf("name %q holds %q, which is no container id", name, id)
-	}
-	return id, nil
-}
-
-// ClaimName gives name to id, exclusively: errors.Is(err, fs.ErrExist) when
-// somebody holds it. The link makes the name and its text appear at once.
-func (s *Store) ClaimName(name, id string) error {
-	tmp := s.Path("container-names", "."+id)
-	defer os.Remove(tmp)                                              // a full disk leaves it made and empty
-	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil { // a private temporary file, published by the link below
-		return err
-	}
-	return os.Link(tmp, s.Path("container-names", name))
-}
-
-// DropName frees a name if id still holds it.
-func (s *Store) DropName(name, id string) error {
-	if holder, err := s.NameHolder(name); err != nil || holder != id {
-		return nil
-	}
-	err := os.Remove(s.Path("container-names", name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // Trash renames a container's folder out of sight and returns where it went;

@@ -102,7 +102,7 @@ func TestLoadRefuses(t *testing.T) {
 	if _, err := s.LoadContainer(ident('a')); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
-	for i, text := range []string{"", "{", "[]", `{"ID":"` + ident('f') + `"}`, "null"} {
+	for i, text := range []string{" ", "{", "[]", `{"ID":"` + ident('f') + `"}`, "null"} {
 		id := ident(byte('0' + i))
 		ok(t, os.Mkdir(s.ContainerDir(id), 0o700))
 		ok(t, os.WriteFile(s.ContainerDir(id)+"/container.json", []byte(text), 0o600))

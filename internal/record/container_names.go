@@ -1,0 +1,88 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/rc-containers/rc/internal/atomicfile"
+)
+
+// NameHolder reads which container holds a name: errors.Is(err, fs.ErrNotExist)
+// when nobody does.
+func (s *Store) NameHolder(name string) (string, error) {
+	if name == "" || strings.ContainsAny(name, "/\x00") || name[0] == '.' {
+		return "", ErrNoContainer
+	}
+	b, err := os.ReadFile(s.Path("container-names", name))
+	if err != nil {
+		return "", err
+	}
+	id := strings.TrimSpace(string(b))
+	if len(strings.Trim(id, "\x00")) == 0 {
+		return s.repairName(name)
+	}
+	if !ValidID(id) {
+		return "", fmt.Errorf("name %q holds %q, which is no container id", name, id)
+	}
+	return id, nil
+}
+
+// repairName gives a name whose text a power cut took back to the container whose
+// record has it, or frees it. Claiming a name must not wait for the disk, so such
+// a name is possible; but never while its claim is under way, since the name
+// appears with its text. The lock is for two who repair: the second must not
+// remove what somebody claimed after the first had freed it.
+func (s *Store) repairName(name string) (string, error) {
+	lock, err := lockDir(s.Path("container-names"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	path := s.Path("container-names", name)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if id := strings.TrimSpace(string(b)); ValidID(id) {
+		return id, nil
+	}
+	ids, err := s.ContainerIDs()
+	if err != nil {
+		return "", err
+	}
+	for _, id := range ids {
+		if c, err := s.LoadContainer(id); err == nil && c.Name == name {
+			return id, atomicfile.Write(path, []byte(id+"\n"), 0o600, atomicfile.Fast)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		return "", err
+	}
+	return "", &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
+}
+
+// ClaimName gives name to id, exclusively: errors.Is(err, fs.ErrExist) when
+// somebody holds it. The link makes the name and its text appear at once.
+func (s *Store) ClaimName(name, id string) error {
+	tmp := s.Path("container-names", "."+id)
+	defer os.Remove(tmp)                                              // a full disk leaves it made and empty
+	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil { // a private temporary file, published by the link below
+		return err
+	}
+	return os.Link(tmp, s.Path("container-names", name))
+}
+
+// DropName frees a name if id still holds it.
+func (s *Store) DropName(name, id string) error {
+	if holder, err := s.NameHolder(name); err != nil || holder != id {
+		return nil
+	}
+	err := os.Remove(s.Path("container-names", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
