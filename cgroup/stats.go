@@ -2,6 +2,8 @@ package cgroup
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,4 +140,26 @@ func (d *dir) key(name, key string) uint64 {
 
 func micros(text, key string) time.Duration {
 	return time.Duration(keyed(text, key)) * time.Microsecond
+}
+
+// Processes are the pids in the group and below it, as our own pid namespace
+// numbers them. Those of a threaded group are not told (cgroup-v2.rst, "Threads").
+func (g *Group) Processes() ([]int, error) {
+	d, err := openDir(g.Path)
+	if err != nil {
+		return nil, hint.New("list the container's processes", err, "")
+	}
+	defer d.close()
+	pids := map[int]bool{}
+	add := func(d *dir) error {
+		for _, word := range d.fields(procsFile) {
+			if pid, err := strconv.Atoi(word); err == nil && pid > 0 { // 0 stands for one of a namespace that is none of ours
+				pids[pid] = true
+			}
+		}
+		return nil
+	}
+	err = d.walk(add, func(*dir, string) error { return nil })
+	_ = add(d)
+	return slices.Sorted(maps.Keys(pids)), err
 }

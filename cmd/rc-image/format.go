@@ -30,6 +30,7 @@ type formatCommand struct {
 	in    *bufio.Reader
 	out   *bufio.Writer
 	rows  bytes.Buffer // of the table so far
+	ended bool         // a table was printed
 	tmpl  *template.Template
 	clean bool
 }
@@ -57,6 +58,9 @@ func (c *formatCommand) run(_ context.Context, args []string) error {
 	_, terr := unix.IoctlGetTermios(1, unix.TCGETS)
 	c.clean = terr == nil
 	err = c.execute()
+	if c.ended && c.rows.Len() == 0 {
+		return errors.Join(err, c.out.Flush())
+	}
 	return errors.Join(err, c.flush())
 }
 
@@ -128,6 +132,7 @@ func (c *formatCommand) flush() error {
 	if err := json.Unmarshal([]byte(c.headings), &headings); err != nil {
 		return hint.New("read the headings", err, "")
 	}
+	c.ended = true
 	// Another copy: HeaderFuncs would replace those of the rows.
 	heading, err := c.tmpl.Clone()
 	if err != nil {

@@ -33,6 +33,7 @@ type formatter struct {
 	table   bool
 	parts   []part   // of a simple template; nil: not simple
 	rows    [][]byte // of the table so far
+	flushed bool     // a table was printed
 	helper  *engine.Renderer
 	clean   bool // stdout is a terminal: what would steer it is not printed
 }
@@ -159,7 +160,7 @@ func (f *formatter) flush() error {
 // close prints what is left. The error of a template that failed has been printed
 // already and carries its exit code.
 func (f *formatter) close() error {
-	if f.helper == nil && f.table {
+	if f.helper == nil && f.table && (len(f.rows) > 0 || !f.flushed) {
 		if err := f.printTable(); err != nil {
 			return err
 		}
@@ -174,7 +175,7 @@ func (f *formatter) close() error {
 // not the fields that the template names.
 func (f *formatter) printTable() error {
 	rows := f.rows
-	f.rows = nil
+	f.rows, f.flushed = nil, true
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 10, 1, 3, ' ', 0) // Docker's widths
 	headings, err := json.Marshal(f.headers)

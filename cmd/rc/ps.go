@@ -95,22 +95,20 @@ func (o *psOptions) run(g *global, args []string) (int, error) {
 		return 0, err
 	}
 	defer e.Close()
-	format := o.psFormat()
-	f, err := g.formatted(e, format, psHeadings)
-	if err != nil {
-		return 0, err
-	}
 	list, err := o.list(e)
 	if err != nil {
-		_ = f.close()
 		return 0, err
 	}
+	format := o.psFormat()
 	var sizes map[string]int64
 	if o.size && !o.quiet {
 		if sizes, err = e.Written(list); err != nil {
-			_ = f.close()
 			return 0, err
 		}
+	}
+	f, err := g.formatted(e, format, psHeadings)
+	if err != nil {
+		return 0, err
 	}
 	mounts := format == "json" || strings.Contains(format, "json") || strings.Contains(format, ".Mounts") || strings.Contains(format, ".LocalVolumes")
 	for i := range list {
