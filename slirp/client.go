@@ -42,6 +42,13 @@ func Dial(runtimeDir string) (*Client, error) {
 	return &Client{conn}, nil
 }
 
+// Inherit goes on with the connection of an earlier program of this process; the
+// Client owns fd.
+func Inherit(fd int) *Client { return &Client{stage.NewConn(fd)} }
+
+// File lends the descriptor of the connection; the Client keeps owning it.
+func (c *Client) File() *os.File { return c.conn.File() }
+
 // gone tells "nobody there" from other failures of a socket.
 func gone(op string, err error) error {
 	for _, e := range []error{io.EOF, unix.ENOENT, unix.ECONNREFUSED, unix.ECONNRESET, unix.EPIPE} {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -35,10 +36,14 @@ const conversation = 4
 func main() {
 	role, ok := roles[filepath.Base(os.Args[0])]
 	var st unix.Stat_t
-	if !ok || unix.Fstat(conversation, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+	// A shim that executes itself again finds its handover there, a memory file.
+	if !ok || unix.Fstat(conversation, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		fmt.Fprintln(os.Stderr, "rc-init: this program is started by rc; see `rc --help`")
 		os.Exit(125)
 	}
+	// Executed by a descriptor or by /proc/self/exe, it would be called so in ps.
+	name, _ := unix.BytePtrFromString("rc-init")
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	debug.SetGCPercent(50) // it lives long and holds little
 	unix.CloseOnExec(conversation)
 	os.Exit(role(stage.NewConn(conversation)))

@@ -3,29 +3,33 @@ package shim
 import (
 	"errors"
 	"os"
+	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
 )
 
 // serveCaller obeys the attached rc until it leaves.
-func (s *shim) serveCaller() {
+func (s *shim) serveCaller(rc *stage.Conn) {
 	for {
 		var m start.Message
-		files, err := s.rc.Recv(&m)
+		files, err := rc.Recv(&m)
 		stage.CloseFiles(files)
 		if err != nil {
 			return // killed, or gone with its terminal: the container stays
 		}
 		switch m.Kind {
 		case start.KindSignal:
-			_ = s.deliver(unix.Signal(m.Signal))
+			_ = s.kill(unix.Signal(m.Signal), false)
 		case start.KindResize:
 			s.streams.resize(m.Rows, m.Cols)
 		case start.KindCloseStream:
@@ -37,12 +41,57 @@ func (s *shim) serveCaller() {
 	}
 }
 
+// kill is a user's signal, or one of the restart policy's own makers (byPolicy). A
+// user's SIGKILL, or stop signal, says that the container shall be at rest (moby,
+// daemon/kill.go): no policy applies to that end, and a wait for a restart is over.
+func (s *shim) kill(sig unix.Signal, byPolicy bool) error {
+	final := sig == unix.SIGKILL || sig == unix.Signal(s.cfg.StopSignal)
+	waiting := s.snapshot().Status == record.Restarting
+	if final && !byPolicy {
+		waiting = s.rest(false)
+	}
+	var err error
+	if !waiting {
+		err = s.deliver(sig)
+	}
+	if err != nil || sig == 0 {
+		return err
+	}
+	s.event("kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	if final {
+		s.thaw()
+	}
+	return nil
+}
+
+// rest notes that a user wants the container to be at rest, and calls a restart off
+// that is being waited for. It tells whether there was one.
+func (s *shim) rest(keep bool) (waiting bool) {
+	s.mu.Lock()
+	s.state.Stopped = true
+	s.keep = s.keep || keep
+	waiting = s.state.Status == record.Restarting
+	if waiting {
+		select {
+		case <-s.stopped:
+		default:
+			close(s.stopped)
+		}
+	}
+	live := s.state.Status == record.Running || s.state.Status == record.Paused
+	s.mu.Unlock()
+	if live {
+		_ = s.save(atomicfile.Fast) // should we be killed now, nobody starts it again
+	}
+	return waiting
+}
+
 // deliver passes a signal to the payload. When that has ended already, and only
 // its last output waits for a reader, the reader is given up.
 func (s *shim) deliver(sig unix.Signal) error {
 	err := s.signal(sig)
 	if errors.Is(err, unix.ESRCH) && sig != unix.SIGCONT {
-		s.streams.detach()
+		s.streams.leaveAll()
 		return nil
 	}
 	return err
@@ -51,30 +100,52 @@ func (s *shim) deliver(sig unix.Signal) error {
 // listen opens the control socket. It exists before init is ready, so that a
 // container in the making can be killed.
 func (s *shim) listen() error {
-	path, err := s.store.ControlPath(s.cfg.ID)
-	if err != nil {
-		return err
+	if s.control == nil { // else the program before us has opened it
+		path, err := s.store.ControlPath(s.cfg.ID)
+		if err != nil {
+			return err
+		}
+		listener, err := stage.Listen(path)
+		if err != nil {
+			return hint.New("open the container's control socket", err, "")
+		}
+		s.control = listener
 	}
-	listener, err := stage.Listen(path)
-	if err != nil {
-		return hint.New("open the container's control socket", err, "")
-	}
-	s.control = listener
-	s.undo.Push(s.closeControl)
-	go func() {
+	s.serveControl()
+	return nil
+}
+
+// serveControl answers whoever connects. What is accepted counts as busy at once,
+// so that an execve of the shim never loses it.
+func (s *shim) serveControl() {
+	listener := s.control
+	s.accepts.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				if errors.Is(err, os.ErrClosed) {
+				if errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 					return
 				}
 				time.Sleep(10 * time.Millisecond) // out of descriptors: let others end
 				continue
 			}
-			go s.answer(conn)
+			go s.answer(conn, s.busy())
 		}
-	}()
-	return nil
+	})
+}
+
+// haltAccept leaves new connections in the queue until resume is called.
+func (s *shim) haltAccept() (resume func()) {
+	listener := s.control
+	if listener == nil {
+		return func() {}
+	}
+	_ = listener.SetDeadline(time.Now())
+	s.accepts.Wait()
+	return func() {
+		_ = listener.SetDeadline(time.Time{})
+		s.serveControl()
+	}
 }
 
 func (s *shim) closeControl() {
@@ -84,26 +155,95 @@ func (s *shim) closeControl() {
 	}
 }
 
-// answer serves one request. The bound keeps a silent client from holding us.
-func (s *shim) answer(conn *stage.Conn) {
+// answer serves one request; done says that it is over. The bound keeps a silent
+// client from holding us.
+func (s *shim) answer(conn *stage.Conn, done func()) {
 	defer conn.Close()
+	finished := sync.OnceFunc(done)
+	defer finished()
 	if !trusted(conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	var q control.Request
 	files, err := conn.Recv(&q)
-	stage.CloseFiles(files)
 	if err != nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
 	s.answers.RLock()
 	defer s.answers.RUnlock()
+	if q.Op == control.OpExec || q.Op == control.OpAttach {
+		s.talk(conn, q, files)
+		return
+	}
+	stage.CloseFiles(files)
+	if q.Op == control.OpWait {
+		ended := s.enlist(conn)
+		finished() // an execve hands the connection on
+		<-ended
+		defer s.busy()()
+		s.delist(conn)
+	}
 	r, out := s.obey(q)
 	defer stage.CloseFiles(out)
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	_ = conn.Send(r, out...)
+}
+
+// talk is a conversation on the connection of a request: control.Talk.
+func (s *shim) talk(conn *stage.Conn, q control.Request, list []*os.File) {
+	files := map[string]*os.File{}
+	if len(list) != len(q.Files) {
+		stage.CloseFiles(list)
+		_ = conn.Send(refuse(hint.Newf("obey "+string(q.Op), "", "its descriptors did not come")))
+		return
+	}
+	for i, name := range q.Files {
+		if files[name] != nil {
+			_ = files[name].Close()
+		}
+		files[name] = list[i]
+	}
+	if q.Op == control.OpExec {
+		s.talkExec(conn, q, files)
+	} else {
+		s.talkAttach(conn, files)
+	}
+}
+
+// enlist adds a connection to those that hear of the next end.
+func (s *shim) enlist(conn *stage.Conn) (ended <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiters == nil {
+		s.waiters = map[*stage.Conn]struct{}{}
+	}
+	s.waiters[conn] = struct{}{}
+	return s.done
+}
+
+func (s *shim) delist(conn *stage.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waiters, conn)
+}
+
+// waitAgain goes on with a connection on which the program before us was asked to
+// wait.
+func (s *shim) waitAgain(conn *stage.Conn) {
+	ended := s.enlist(conn)
+	go func() {
+		defer conn.Close()
+		s.answers.RLock()
+		defer s.answers.RUnlock()
+		<-ended
+		defer s.busy()()
+		s.delist(conn)
+		st := s.snapshot()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.Send(&control.Reply{State: &st})
+	}()
 }
 
 // lastAnswers lets those who waited for the end hear of it: this process is about
@@ -132,17 +272,27 @@ func trusted(conn *stage.Conn) bool {
 
 func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {
 	switch q.Op {
-	case control.OpState:
+	case control.OpState, control.OpWait:
 	case control.OpSignal:
-		if err := s.deliver(unix.Signal(q.Signal)); err != nil {
+		if err := s.kill(unix.Signal(q.Signal), q.Policy); err != nil {
 			return refuse(hint.New("signal the container", err, "")), nil
 		}
 	case control.OpStop:
-		s.stop(q.Timeout)
-	case control.OpWait:
-		<-s.done
+		s.stopFor(q)
 	case control.OpNamespaces:
 		return s.namespaces()
+	case control.OpPause, control.OpUnpause:
+		do := s.pause
+		if q.Op == control.OpUnpause {
+			do = s.unpause
+		}
+		r, err := do()
+		if err != nil {
+			return refuse(err), nil
+		}
+		return r, nil
+	case control.OpRoot:
+		return s.lendRoot()
 	default:
 		return refuse(hint.Newf("obey "+string(q.Op), "restart the container with this version of rc", "this container's shim is older than the request")), nil
 	}
@@ -152,23 +302,72 @@ func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {
 
 func refuse(err error) *control.Reply { return &control.Reply{Fail: start.Fail(err)} }
 
-// stop asks the payload to end and kills it when it does not.
-func (s *shim) stop(patience time.Duration) {
+// stop is a stop as the user's, with this patience.
+func (s *shim) stop(patience time.Duration) { s.stopFor(control.Request{Timeout: patience}) }
+
+// stopFor asks the payload to end and kills it when it does not. It returns at the
+// end of this life.
+func (s *shim) stopFor(q control.Request) {
+	patience := q.Timeout
 	if patience < 0 {
 		patience = s.cfg.StopAfter
 	}
-	_ = s.signal(unix.Signal(s.cfg.StopSignal))
+	ended := s.ended()
+	if !q.Policy {
+		s.mu.Lock()
+		s.ending = true
+		s.mu.Unlock()
+		if s.rest(q.Keep) {
+			<-s.ended() // its restart is called off
+			return
+		}
+	}
+	sig := unix.Signal(s.cfg.StopSignal)
+	if s.signal(sig) == nil {
+		s.event("kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	}
+	s.thaw()
 	var enough <-chan time.Time // nil: --stop-timeout=-1 waits for ever
 	if patience >= 0 {
 		enough = time.After(patience)
 	}
 	select {
-	case <-s.done:
+	case <-ended:
 		return
 	case <-enough:
 	}
-	_ = s.deliver(unix.SIGKILL)
-	<-s.done
+	if s.deliver(unix.SIGKILL) == nil {
+		s.event("kill", map[string]string{"signal": strconv.Itoa(int(unix.SIGKILL))})
+	}
+	<-ended
+}
+
+// restartForHealth ends the payload and starts it again, whatever the policy says.
+func (s *shim) restartForHealth() {
+	s.mu.Lock()
+	s.renew = true
+	s.mu.Unlock()
+	s.stopFor(control.Request{Timeout: -1, Policy: true})
+}
+
+// lendRoot opens the payload's root folder. Its mount namespace is not ours, so a
+// path would not do; a descriptor shows what the payload sees.
+func (s *shim) lendRoot() (*control.Reply, []*os.File) {
+	const op = "open the container's root folder"
+	proc := s.init
+	if proc == nil {
+		return refuse(hint.New(op, errNoInit, "start it first")), nil
+	}
+	f, err := os.OpenFile("/proc/"+strconv.Itoa(proc.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return refuse(hint.New(op, unwrapErrno(err), "")), nil
+	}
+	if linux.SignalPidfd(proc.PidFD, 0) != nil { // the pid was ours to use only if init lived all the while
+		_ = f.Close()
+		return refuse(hint.New(op, errNoInit, "start it first")), nil
+	}
+	st := s.snapshot()
+	return &control.Reply{State: &st, Files: []string{"root"}, UIDMap: s.cfg.UIDMap, GIDMap: s.cfg.GIDMap, PID: proc.PID}, []*os.File{f}
 }
 
 var shared = []struct {

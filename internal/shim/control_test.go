@@ -301,7 +301,7 @@ func TestServeCaller(t *testing.T) {
 	defer w.Close()
 	s.streams.out = r
 	served := make(chan struct{})
-	go func() { s.serveCaller(); close(served) }()
+	go func() { s.serveCaller(ours); close(served) }()
 	must(t, theirs.Send(&start.Message{Kind: start.KindSignal, Signal: int(unix.SIGUSR1)}))
 	must(t, theirs.Send(&start.Message{Kind: "unknown"}))
 	must(t, theirs.Send(&start.Message{Kind: start.KindResize, Rows: 12, Cols: 34}))

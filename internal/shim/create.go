@@ -51,18 +51,13 @@ func (s *shim) cloneInit() error {
 	if err := ours.Send(message, files...); err != nil { // waits in the socket until init reads it
 		return fmt.Errorf("send the configuration to the container's init: %w", err)
 	}
-	programs, err := protectedPrograms()
-	if err != nil {
-		return err
-	}
-	defer programs.Close()
 	payload, err := s.streams.open(s.cfg.Spec.Process.Terminal, s.cfg.Inside.Stdin)
 	if err != nil {
 		return err
 	}
 	defer stage.CloseFiles(payload[:])
 	p := &userns.Program{
-		Path:  linux.ProcFD(programs) + "/rc-init",
+		Path:  linux.ProcFD(s.files["program"]),
 		Args:  []string{"rc-boot", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
 		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
@@ -128,25 +123,6 @@ func cgroupRefused(err error) bool {
 		}
 	}
 	return false
-}
-
-// protectedPrograms is a read-only detached clone of the folder that holds
-// rc-init: what runs from it cannot be overwritten through /proc/PID/exe
-// (CVE-2019-5736).
-func protectedPrograms() (*os.File, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	tree, err := linux.OpenTree(unix.AT_FDCWD, filepath.Dir(exe), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-	if err != nil {
-		return nil, hint.New("protect the runtime's programs", err, "")
-	}
-	if err := linux.SetMountAttr(tree, unix.MOUNT_ATTR_RDONLY, 0, true); err != nil {
-		_ = tree.Close()
-		return nil, hint.New("protect the runtime's programs", err, "")
-	}
-	return tree, nil
 }
 
 // initMessage gathers init's configuration and descriptors.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,47 +16,130 @@ import (
 	"github.com/rc-containers/rc/internal/stage/start"
 )
 
-// awaitEnd waits for the payload and winds the container up: streams first, so
-// that the caller has all output before it hears of the end.
-func (s *shim) awaitEnd() error {
+// stay waits for the payload's end and winds the container up: streams first, so
+// that the caller has all output before it hears of the end. Where the policy says
+// so, another life follows.
+func (s *shim) stay() int {
+	go s.watchRootfs()
+	go s.settler(settleAfter)
 	code, err := s.reapInit()
 	if err != nil {
-		return err
+		code = -1 // somebody else has reaped it
 	}
+	defer s.endings.Unlock()
 	s.killOrphans()
 	oom, _ := s.oomKilled()
 	s.streams.finish(2 * time.Second)
-	s.update(func(st *record.State) {
-		st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, time.Now(), code, oom
-		st.PID, st.PIDStart = 0, 0
-	})
+	wait, again := s.judge(code, oom)
 	s.undo.Run()
 	s.helperGone()
 	s.endBinds()
-	if s.cfg.AutoRemove {
-		err = Remove(s.store, s.cfg.ID, s.cfg.Name, s.cfg.Image, s.cfg.Anonymous)
-	} else {
+	s.tellEnd(code, oom)
+	if again {
+		_ = s.save(atomicfile.Fast) // it says "restarting": nobody's last word
+		s.farewell(&start.Exit{Code: code, OOMKilled: oom})
+		return s.awaitRestart(wait)
+	}
+	err = nil
+	switch removed := s.removed(); {
+	case s.cfg.AutoRemove && !s.keep:
+		if err = Remove(s.store, s.cfg.ID, s.name(), s.cfg.Image, s.cfg.Anonymous); err == nil {
+			s.event("destroy", nil)
+		}
+	case !removed:
 		// The exit code is the user's data: it must outlive a power loss.
 		err = s.save(atomicfile.Durable)
 	}
-	close(s.done)
-	s.closeControl()
 	if err != nil {
 		_, _ = os.Stderr.WriteString("rc-shim: " + err.Error() + "\n")
 	}
-	s.store.DropLife(s.cfg.ID, s.files["life"])
-	_ = s.tell(&start.Message{Kind: start.KindExited, Exit: &start.Exit{Code: code, OOMKilled: oom}})
-	s.lastAnswers(time.Second)
-	return nil
+	s.farewell(&start.Exit{Code: code, OOMKilled: oom})
+	return 0
 }
 
-// reapInit returns the payload's exit code: its own, or 128+n for signal n.
+// judge makes the state of the end and applies the restart policy. A stop that
+// comes later finds the state Restarting, and calls the next start off.
+func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
+	policy := s.policy()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &s.state
+	now := time.Now()
+	again = !s.cfg.AutoRemove && (s.renew && !st.Stopped || shallRestart(policy, code, st.RestartCount, st.Stopped))
+	st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, now, code, oom
+	st.PID, st.PIDStart = 0, 0
+	if again {
+		wait = nextBackoff(s.backoff, now.Sub(st.Started))
+		s.backoff = wait
+		st.Status, st.NextStart = record.Restarting, now.Add(wait)
+		st.RestartCount++
+	}
+	return wait, again
+}
+
+// tellEnd writes the events of an end.
+func (s *shim) tellEnd(code int, oom bool) {
+	if oom {
+		s.event("oom", nil)
+	}
+	st := s.snapshot()
+	s.event("die", map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(st.Finished.Sub(st.Started).Seconds()))})
+	s.mu.Lock()
+	stopped := s.ending
+	s.mu.Unlock()
+	if stopped {
+		s.event("stop", nil)
+	}
+}
+
+// farewell tells everybody who waits of the end that is recorded: attached callers
+// and waiting ones leave with it, even if another life follows, as Docker's do.
+// Without one, it also gives up what the shim is known by.
+func (s *shim) farewell(exit *start.Exit) {
+	again := s.snapshot().Status == record.Restarting
+	s.finish(exit)
+	if !again {
+		s.closeControl()
+		s.store.DropLife(s.cfg.ID, s.files["life"])
+	}
+	if exit != nil {
+		_ = s.tell(&start.Message{Kind: start.KindExited, Exit: exit})
+		s.rc = nil
+	}
+	s.lastAnswers(time.Second)
+}
+
+// finish wakes those who wait for the end of this life.
+func (s *shim) finish(*start.Exit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.done:
+	default:
+		close(s.done)
+	}
+	if s.state.Status == record.Restarting {
+		s.done = make(chan struct{})
+	}
+}
+
+// ended is closed at the end of this life, or of the next where one is to come.
+func (s *shim) ended() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done
+}
+
+// reapInit returns the payload's exit code: its own, or 128+n for signal n. From
+// then on the shim does not execute itself: endings is locked.
 func (s *shim) reapInit() (int, error) {
+	_ = linux.WaitPidfd(s.init.PidFD)
+	s.endings.Lock()
 	ws, err := s.init.Wait()
+	s.reaped = true
 	if err != nil {
 		return 0, err
 	}
-	s.reaped = true
 	if ws.Signaled() {
 		return 128 + int(ws.Signal()), nil
 	}
@@ -107,14 +189,9 @@ func (s *shim) killOrphans() {
 // orphans lists our children, except our own helpers.
 func (s *shim) orphans() []int {
 	var pids []int
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for f := range strings.FieldsSeq(string(text)) {
-			pid, err := strconv.Atoi(f)
-			if err == nil && (s.rootfs == nil || s.rootfs.Helper == nil || pid != s.rootfs.Helper.PID) {
-				pids = append(pids, pid)
-			}
+	for _, pid := range children("self") {
+		if s.servant == nil || pid != s.servant.pid {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
@@ -132,12 +209,13 @@ func (s *shim) signal(sig unix.Signal) error {
 // watchRootfs ends a container whose root file system died under it: every
 // further access would fail with ENOTCONN.
 func (s *shim) watchRootfs() {
-	if s.rootfs == nil || s.rootfs.Helper == nil {
+	if s.servant == nil {
 		return
 	}
-	_ = s.rootfs.Helper.Wait()
+	ended := s.ended()
+	_ = s.servant.wait()
 	select {
-	case <-s.done:
+	case <-ended:
 	default:
 		s.update(func(st *record.State) { st.Error = "fuse-overlayfs, which served the root file system, died" })
 		_ = s.signal(unix.SIGKILL)
@@ -147,15 +225,15 @@ func (s *shim) watchRootfs() {
 // helperGone waits for fuse-overlayfs, which ends when its last mount is gone
 // with the container's mount namespace; only then is the upper folder at rest.
 func (s *shim) helperGone() {
-	if s.rootfs == nil || s.rootfs.Helper == nil {
+	if s.servant == nil {
 		return
 	}
 	ended := make(chan struct{})
-	go func() { _ = s.rootfs.Helper.Wait(); close(ended) }()
+	go func() { _ = s.servant.wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(5 * time.Second):
-		_ = s.rootfs.Helper.Kill()
+		_ = s.servant.kill()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +35,12 @@ type further struct {
 	streams streams
 }
 
-// execs counts what runs beside the payload, so that the shim does not exec itself
-// away from under it.
+// execs counts what runs beside the payload, so that the shim does not execute
+// itself away from under it.
 type execs struct {
 	mu      sync.Mutex
 	running int
+	probes  chan struct{} // closed when none shall come any more; nil without a health check
 }
 
 func (e *execs) add(n int) {
@@ -54,9 +56,11 @@ func (e *execs) idle() bool {
 	return e.running == 0
 }
 
-// talkExec serves OpExec; see control.Talk. The descriptors are its own.
+// talkExec serves OpExec; see control.Talk. The descriptors are its own. It returns
+// when rc has been told all that it waits for; the process may go on.
 func (s *shim) talkExec(conn *stage.Conn, q control.Request, files map[string]*os.File) {
 	s.execs.add(1)
+	s.grew()
 	x, err := s.exec(q, files)
 	if err != nil {
 		s.execs.add(-1)
@@ -65,7 +69,10 @@ func (s *shim) talkExec(conn *stage.Conn, q control.Request, files map[string]*o
 	}
 	ended := make(chan int, 1)
 	go func() {
-		ended <- s.awaitExec(x)
+		code := x.wait()
+		x.streams.finish(2 * time.Second) // Docker's bound for who holds a pipe longer than the process lives
+		s.event("exec_die", map[string]string{"execID": x.id, "exitCode": strconv.Itoa(code)})
+		ended <- code
 		s.execs.add(-1)
 	}()
 	_ = conn.SetDeadline(time.Time{})
@@ -113,14 +120,17 @@ func (s *shim) exec(q control.Request, files map[string]*os.File) (*further, err
 	if files["config"] == nil {
 		return nil, hint.Newf("run a command in the container", "", "its configuration did not come")
 	}
-	x := &further{id: newExecID()}
+	x := &further{id: q.ExecID}
+	if !record.ValidID(x.id) {
+		x.id = newExecID()
+	}
 	x.streams.rows, x.streams.cols = q.Rows, q.Cols
 	payload, err := x.streams.open(q.TTY, files["stdin"] != nil && !q.TTY)
 	defer stage.CloseFiles(payload[:])
 	if err != nil {
 		return nil, err
 	}
-	if err = s.enter(x, files["config"], payload); err != nil {
+	if err = s.enter(x, files["config"], payload, execPatience); err != nil {
 		x.streams.finish(0)
 		return nil, err
 	}
@@ -131,22 +141,22 @@ func (s *shim) exec(q control.Request, files map[string]*os.File) (*further, err
 	return x, nil
 }
 
-// awaitExec waits for the end and for the delivery of what was written, and reaps.
-func (s *shim) awaitExec(x *further) int {
-	code := 128 + int(unix.SIGKILL) // reaped by killOrphans, which kills first
-	if ws, err := x.proc.Wait(); err == nil {
-		if code = ws.ExitStatus(); ws.Signaled() {
-			code = 128 + int(ws.Signal())
-		}
+// wait reaps the process and returns its exit code, 128+n for a signal n.
+func (x *further) wait() int {
+	defer x.proc.Close()
+	ws, err := x.proc.Wait()
+	switch {
+	case err != nil: // reaped by killOrphans, which kills first
+		return 128 + int(unix.SIGKILL)
+	case ws.Signaled():
+		return 128 + int(ws.Signal())
 	}
-	_ = x.proc.Close()
-	x.streams.finish(2 * time.Second) // Docker's bound for who holds a pipe longer than the process lives
-	return code
+	return ws.ExitStatus()
 }
 
 // enter starts rc-exec in the container with the sealed config, and returns when
-// the command runs or the refusal is known.
-func (s *shim) enter(x *further, config *os.File, payload [3]*os.File) error {
+// the command runs, or the refusal is known, or bound is over.
+func (s *shim) enter(x *further, config *os.File, payload [3]*os.File, bound time.Duration) error {
 	const op = "run a command in the container"
 	switch st := s.snapshot(); {
 	case st.Status == record.Paused:
@@ -171,19 +181,18 @@ func (s *shim) enter(x *further, config *os.File, payload [3]*os.File) error {
 	if err != nil {
 		return err
 	}
-	if err = x.ready(ours); err != nil {
+	if err = x.ready(ours, bound); err != nil {
 		_ = x.proc.Signal(unix.SIGKILL)
-		_, _ = x.proc.Wait()
-		_ = x.proc.Close()
+		x.wait()
 	}
 	return err
 }
 
 // ready takes the terminal, if there is one, and the end of file that says that
 // the command runs. One that was killed before is told by its wait status.
-func (x *further) ready(conv *stage.Conn) error {
+func (x *further) ready(conv *stage.Conn, bound time.Duration) error {
 	const op = "run a command in the container"
-	_ = conv.SetDeadline(time.Now().Add(execPatience))
+	_ = conv.SetDeadline(time.Now().Add(bound))
 	for {
 		var m start.Message
 		files, err := conv.Recv(&m)
@@ -191,7 +200,7 @@ func (x *further) ready(conv *stage.Conn) error {
 		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return hint.Newf(op, "look for what is stopped or hangs in it: rc top", "it did not come to run within %v", execPatience)
+			return hint.Newf(op, "look for what is stopped or hangs in it: rc top", "it did not come to run within %v", bound)
 		case err != nil:
 			return hint.New(op, err, "")
 		case m.Kind == start.KindFailed && m.Fail != nil:
@@ -210,14 +219,9 @@ func (x *further) ready(conv *stage.Conn) error {
 // its pidfd in one setns(2) (Linux 5.8): no path, no pid that may be another's by
 // now. The kernel asks for the rights of this process, in U0, over init.
 func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, error) {
-	programs, err := protectedPrograms()
-	if err != nil {
-		return nil, err
-	}
-	defer programs.Close()
 	kinds := s.sandboxKinds()
 	p := &userns.Program{
-		Path: linux.ProcFD(programs) + "/rc-init", Args: []string{"rc-exec", s.cfg.ID[:12]},
+		Path: linux.ProcFD(s.files["program"]), Args: []string{"rc-exec", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
 		Conn: conv, Setsid: true, Env: []string{"GOMAXPROCS=1"},
 		Files: []*os.File{s.init.PidFD},

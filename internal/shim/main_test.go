@@ -112,7 +112,7 @@ func newContainer(t *testing.T, args ...string) *container {
 	rec := &record.Container{ID: testID, Name: "box", MachineID: record.MachineID()}
 	must(t, store.SaveContainer(rec))
 	must(t, store.ClaimName("box", testID))
-	c.cfg = start.Config{Version: version.Version, ID: testID, Name: "box", Dir: dir, Root: store.Root, Runtime: runtime,
+	c.cfg = start.Config{Version: version.Version, Fresh: true, ID: testID, Name: "box", Dir: dir, Root: store.Root, Runtime: runtime,
 		RootfsDir: busyboxRoot(t, busybox), UIDMap: uids, GIDMap: gids, Network: "none", StopSignal: int(unix.SIGTERM), StopAfter: 10 * time.Second, ShmMount: -1,
 		Clone:  unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
 		Inside: start.Inside{OwnNet: true, OwnUTS: true, HomeSet: true}, Spec: boxSpec(args, uids, gids)}

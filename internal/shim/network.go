@@ -65,9 +65,15 @@ func (n *network) connect() (*slirp.Client, *slirp.Attached, error) {
 
 // watch attaches again after the keeper died: the next rc command starts a new
 // one, in the same U0. Polling costs one failed connect a second, and only then.
+// With no client it begins by attaching.
 func (n *network) watch(client *slirp.Client) {
 	for {
-		client.Wait()
+		if client != nil {
+			client.Wait()
+		}
+		n.mu.Lock()
+		n.client = nil // the connection is over: there is none to hand on
+		n.mu.Unlock()
 		for {
 			n.mu.Lock()
 			gone := n.gone
@@ -92,4 +98,11 @@ func (n *network) down() {
 	if n.client != nil {
 		n.client.Close()
 	}
+}
+
+// calm returns the connection while it stands: nil while the container has to be
+// attached again. It cannot end before the lock is given back.
+func (n *network) calm() (client *slirp.Client, release func()) {
+	n.mu.Lock()
+	return n.client, n.mu.Unlock
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/unwind"
 	"github.com/rc-containers/rc/internal/version"
+	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -39,8 +40,10 @@ type shim struct {
 	files map[string]*os.File
 	store *record.Store
 	rc    *stage.Conn // the caller; nil once it is gone or detached
+	slot  *stage.Conn // owns descriptor 4 for ever (handover.go)
 
 	rootfs  *fuse.Mounted
+	servant *servant // fuse-overlayfs, where that serves the root file system
 	init    *userns.Process
 	conv    *stage.Conn // with init
 	group   *cgroup.Group
@@ -50,21 +53,51 @@ type shim struct {
 	control *stage.Listener
 	said    []string // lines for the user, told with Created
 
-	mu      sync.Mutex // guards state, which the control socket's readers copy
+	mu      sync.Mutex // guards state, done, waiters and stopping, which the control socket's readers use
 	state   record.State
-	reaped  bool // init was waited for: its pid may be somebody else's
-	started bool
-	undo    unwind.Stack
-	done    chan struct{} // closed when the end is recorded
-	answers sync.RWMutex  // read-locked by each request that is being obeyed
+	done    chan struct{} // closed when the end is recorded; a new one for each life by policy
+	waiters map[*stage.Conn]struct{}
+	stopped chan struct{} // closed when a user's stop cancels the wait for a restart
+	ending  bool          // a user's stop is under way: the end is told as one
+	renew   bool          // start it again after this life, whatever the policy says
+	keep    bool          // a stop that is followed by a start: no removal
+
+	saves    sync.Mutex // one writer of state.json at a time
+	pausing  sync.Mutex
+	endings  sync.Mutex // held while the payload's end is dealt with, or the shim executes itself
+	accepts  sync.WaitGroup
+	work     occupied
+	reaped   bool // init was waited for: its pid may be somebody else's
+	started  bool
+	byPolicy bool // this is a restart by policy: no rc, and what rc made is there
+	known    known
+	before   *record.State // of a container that is started once more by rc
+	backoff  time.Duration
+	undo     unwind.Stack
+	answers  sync.RWMutex // read-locked by each request that is being obeyed
 }
 
-// Main runs as rc-shim; conv is the conversation with rc. The result is the
-// process's exit code, which nobody but a test reads.
+// Main runs as rc-shim; conv is the conversation with rc, or what the program
+// before in this process left. The result is the process's exit code, which nobody
+// but a test reads.
 func Main(conv *stage.Conn) int {
-	s := &shim{rc: conv, done: make(chan struct{})}
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	s := &shim{slot: conv, done: make(chan struct{}), stopped: make(chan struct{})}
 	defer s.undo.Run()
-	err := s.receive()
+	h, ok := handedOver(conv)
+	switch {
+	case ok && h.Restart:
+		return s.live(s.rebuild(h))
+	case ok:
+		s.adopt(h)
+		return s.stay()
+	}
+	s.rc = conv
+	return s.live(s.receive())
+}
+
+// live builds the container and stays until its end.
+func (s *shim) live(err error) int {
 	if err == nil {
 		err = s.create()
 	}
@@ -75,11 +108,10 @@ func Main(conv *stage.Conn) int {
 		s.abandon(err)
 		return hint.ExitCode(err)
 	}
-	return 0
+	return s.stay()
 }
 
 func (s *shim) receive() error {
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	unix.Umask(0o022)
 	var m start.Message
 	files, err := s.rc.Recv(&m)
@@ -105,6 +137,11 @@ func (s *shim) receive() error {
 	if s.cfg.Without != "" {
 		_ = os.Setenv("RC_TEST_WITHOUT", s.cfg.Without)
 	}
+	return s.settleIn()
+}
+
+// settleIn makes the process what a shim is, whatever it was started as.
+func (s *shim) settleIn() error {
 	s.store = &record.Store{Root: s.cfg.Root}
 	s.store.UseRuntime(s.cfg.Runtime)
 	if err := unix.Chdir("/"); err != nil {
@@ -119,11 +156,8 @@ func (s *shim) receive() error {
 
 // create builds the container up to the point where only Start is missing.
 func (s *shim) create() error {
-	me, _ := linux.IdentityOf(os.Getpid())
-	s.state = record.State{Status: record.Created, ShimPID: me.PID, ShimStart: me.StartTime, BootID: me.BootID, Cgroup: s.cfg.Cgroup}
-	if s.cfg.Cgroup != "" {
-		s.group = cgroup.Open(s.cfg.Cgroup)
-		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
+	if err := s.begin(); err != nil {
+		return err
 	}
 	if err := s.mountRoot(); err != nil {
 		return err
@@ -148,6 +182,39 @@ func (s *shim) create() error {
 	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote, Said: s.said})
 }
 
+// begin makes the state of this life. A container that rc starts once more shows
+// what it was until it runs, as Docker's does: a shim that dies before leaves the
+// end of the life before in the record.
+func (s *shim) begin() error {
+	me, _ := linux.IdentityOf(os.Getpid())
+	st := record.State{Status: record.Created, Fresh: s.cfg.Fresh}
+	if !s.cfg.Fresh {
+		if s.before == nil {
+			s.before, _ = s.store.LoadState(s.cfg.ID)
+		}
+		if s.before != nil {
+			st = *s.before
+			st.PID, st.PIDStart, st.Error, st.NextStart, st.Health, st.Stopped, st.OOMKilled = 0, 0, "", time.Time{}, nil, false, false
+		}
+	}
+	s.known = known{Name: s.cfg.Name}
+	_ = s.policy()
+	st.ShimPID, st.ShimStart, st.BootID, st.Cgroup, st.RestartCount = me.PID, me.StartTime, me.BootID, s.cfg.Cgroup, s.cfg.RestartCount
+	s.update(func(now *record.State) { *now = st })
+	if s.files["program"] == nil {
+		program, err := ownProgram()
+		if err != nil {
+			return err
+		}
+		s.files["program"] = program
+	}
+	if s.cfg.Cgroup != "" {
+		s.group = cgroup.Open(s.cfg.Cgroup)
+		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
+	}
+	return nil
+}
+
 func (s *shim) mountRoot() error {
 	var err error
 	if s.cfg.RootfsDir != "" {
@@ -158,10 +225,13 @@ func (s *shim) mountRoot() error {
 	if err != nil {
 		return err
 	}
-	s.state.Driver = string(s.rootfs.Driver)
-	if s.rootfs.Why != "" {
-		s.state.DriverNote = s.state.Driver + " (" + s.rootfs.Why + ")"
-	}
+	s.servant = servantOf(s.rootfs.Helper)
+	s.update(func(st *record.State) {
+		st.Driver, st.DriverNote = string(s.rootfs.Driver), ""
+		if s.rootfs.Why != "" {
+			st.DriverNote = st.Driver + " (" + s.rootfs.Why + ")"
+		}
+	})
 	s.undo.Push(func() { _ = s.rootfs.Close() })
 	return nil
 }
@@ -200,7 +270,7 @@ func (s *shim) initDied(when string) error {
 	return hint.Newf("start the container", "", "its init died %s (wait status %#x)", when, int(ws))
 }
 
-// run waits for Start, lets init execute the payload, and stays until its end.
+// run waits for Start and lets init execute the payload.
 func (s *shim) run() error {
 	if err := s.awaitStart(); err != nil {
 		return err
@@ -224,15 +294,22 @@ func (s *shim) run() error {
 	}
 	_ = s.conv.Close()
 	s.started = true
-	s.update(func(st *record.State) { st.Status, st.Started = record.Running, time.Now() })
+	s.update(func(st *record.State) {
+		st.Status, st.Started, st.ExitCode, st.Fresh = record.Running, time.Now(), 0, false
+	})
 	if err := s.save(atomicfile.Fast); err != nil {
 		return err
 	}
 	s.volumeEvents("mount")
+	s.event("start", nil)
 	_ = s.tell(&start.Message{Kind: start.KindStarted})
-	go s.serveCaller()
-	go s.watchRootfs()
-	return s.awaitEnd()
+	if s.rc != nil && !s.cfg.Detach {
+		done := s.busy()
+		go func(rc *stage.Conn) { s.serveCaller(rc); done() }(s.rc)
+	}
+	s.work.grown = true
+	s.healthStarted()
+	return nil
 }
 
 // connect starts the copying of the streams. A container that is kept, or that
@@ -245,6 +322,9 @@ func (s *shim) connect() error {
 		}
 	}
 	s.streams.pump(s.files["stdin"], s.files["stdout"], s.files["stderr"])
+	for _, name := range []string{"stdin", "stdout", "stderr"} {
+		delete(s.files, name) // the streams' own now
+	}
 	return nil
 }
 
@@ -254,6 +334,9 @@ func (s *shim) logOptions() *logs.Options {
 
 // awaitStart takes the caller's order; a caller that is gone calls it off.
 func (s *shim) awaitStart() error {
+	if s.rc == nil {
+		return nil // by policy
+	}
 	for {
 		var m start.Message
 		files, err := s.rc.Recv(&m)
@@ -270,6 +353,8 @@ func (s *shim) awaitStart() error {
 }
 
 func (s *shim) save(d atomicfile.Durability) error {
+	s.saves.Lock()
+	defer s.saves.Unlock()
 	st := s.snapshot()
 	if err := record.SaveState(s.cfg.Dir, &st, d); err != nil {
 		return hint.New("save the container's state", err, "free some disk space")
@@ -297,26 +382,41 @@ func (s *shim) tell(m *start.Message) error {
 }
 
 // abandon reports a failed start and takes everything down. A container that is
-// kept shows the refusal in its state.
+// kept shows the refusal in its state, beside what it was.
 func (s *shim) abandon(err error) {
 	s.killAll()
 	s.undo.Run()
-	if s.cfg != nil && s.started {
-		s.update(func(st *record.State) {
-			st.Status, st.Finished, st.ExitCode, st.Error = record.Exited, time.Now(), hint.ExitRefused, err.Error()
-		})
-		_ = s.save(atomicfile.Fast)
+	if s.cfg != nil && s.store != nil && (s.started || !s.cfg.Fresh) {
+		s.refused(err)
 	}
 	gone := s.tell(&start.Message{Kind: start.KindFailed, Fail: start.Fail(err)}) != nil
-	if s.cfg == nil {
+	if s.cfg == nil || s.store == nil {
 		return
 	}
+	s.finish(nil)
 	s.closeControl()
-	if gone && !s.started {
+	switch {
+	case s.byPolicy, gone && !s.cfg.Fresh:
+		s.store.DropLife(s.cfg.ID, s.files["life"])
+	case gone && !s.started:
 		// rc would have removed what it made; it was killed.
-		_ = Remove(s.store, s.cfg.ID, s.cfg.Name, s.cfg.Image, s.cfg.Anonymous)
+		_ = Remove(s.store, s.cfg.ID, s.name(), s.cfg.Image, s.cfg.Anonymous)
 		s.store.DropLife(s.cfg.ID, s.files["life"])
 	}
+	s.lastAnswers(time.Second)
+}
+
+// refused writes down why a container that is kept does not run: the state is what
+// it was before, with the reason and the exit code of `rc run`.
+func (s *shim) refused(err error) {
+	s.update(func(st *record.State) {
+		if s.started || s.byPolicy {
+			st.Status, st.Finished = record.Exited, time.Now()
+		}
+		st.ExitCode, st.Error, st.NextStart = hint.ExitCode(err), err.Error(), time.Time{}
+		st.PID, st.PIDStart, st.ShimPID, st.ShimStart, st.Cgroup, st.Net = 0, 0, 0, 0, "", nil
+	})
+	_ = s.save(atomicfile.Fast)
 }
 
 // attachNetwork asks the keeper for the container's network while init mounts.
@@ -331,6 +431,12 @@ func (s *shim) attachNetwork() <-chan error {
 	s.undo.Push(s.net.down) // here: the stack is this goroutine's
 	go func() {
 		attached, err := s.net.up()
+		if s.byPolicy && errors.Is(err, slirp.ErrNoKeeper) {
+			// As for a container that runs: the next command starts a keeper, and the
+			// network comes back.
+			go s.net.watch(nil)
+			attached, err = s.snapshot().Net, nil
+		}
 		if err == nil {
 			s.update(func(st *record.State) { st.Net = attached })
 		}

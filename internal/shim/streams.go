@@ -69,7 +69,7 @@ func (s *streams) suspend() carried {
 	s.halted.Store(true)
 	c := carried{files: map[string]*os.File{}}
 	for name, f := range map[string]*os.File{"in": s.in, "out": s.out, "err": s.err, "tty": s.tty} {
-		if f == nil || f.SetReadDeadline(time.Now()) != nil && name != "in" {
+		if f == nil || f.SetReadDeadline(time.Now()) != nil {
 			continue // closed: the pipeline that read it ended
 		}
 		c.files[name] = f

@@ -39,6 +39,20 @@ func Listen(path string) (*Listener, error) {
 	return &Listener{f: os.NewFile(uintptr(fd), path), path: path}, nil
 }
 
+// Inherit goes on with a listening socket that an earlier program of this process
+// was bound with to path; the Listener owns fd.
+func Inherit(fd int, path string) *Listener {
+	_ = unix.SetNonblock(fd, true)
+	return &Listener{f: os.NewFile(uintptr(fd), path), path: path}
+}
+
+// File lends the descriptor; the Listener keeps owning it.
+func (l *Listener) File() *os.File { return l.f }
+
+// SetDeadline bounds every later Accept (os.ErrDeadlineExceeded), and the one that
+// waits; the zero time means no bound.
+func (l *Listener) SetDeadline(t time.Time) error { return l.f.SetDeadline(t) }
+
 // Accept waits for the next conversation; os.ErrClosed after Close.
 func (l *Listener) Accept() (*Conn, error) {
 	raw, err := l.f.SyscallConn()

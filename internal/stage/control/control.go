@@ -54,6 +54,7 @@ type Request struct {
 	Signal  int           `json:",omitempty"`
 	Timeout time.Duration `json:",omitempty"` // negative: the container's own
 	Files   []string      `json:",omitempty"` // names of the descriptors beside it
+	ExecID  string        `json:",omitempty"` // exec: 64 hex digits, by which rc has told of it in events
 	Detach  bool          `json:",omitempty"` // exec: reply once it runs, nothing more
 	TTY     bool          `json:",omitempty"` // exec: it has a terminal
 	Rows    uint16        `json:",omitempty"`
@@ -72,6 +73,7 @@ type Reply struct {
 	Hostname string         `json:",omitempty"`
 	PID      int            `json:",omitempty"` // of an exec, in the host's pid namespace
 	ExecID   string         `json:",omitempty"` // 64 hex digits, in events
+	Note     string         `json:",omitempty"` // what the user should know of how it was done
 	Fail     *start.Failure `json:",omitempty"`
 }
 

@@ -1,0 +1,280 @@
+package shim
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/fuse"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/logs"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/userns"
+)
+
+// A shim that nobody needs for the moment executes itself again and is then half
+// as large: what building the container took is not given back by Go's runtime
+// (arenas, stacks, the pages of data that it wrote), and 300 containers have 300
+// shims. Figures: docs/benchmarks.md.
+const (
+	settleAfter = 3 * time.Second  // the first time: longer than a short container lives
+	settleAgain = 30 * time.Second // after an exec or an attach
+)
+
+// occupied counts what an execve must not cut off: requests, attached callers,
+// execs, probes.
+type occupied struct {
+	mu    sync.Mutex
+	n     int
+	since time.Time // of the last end; zero before the first
+	grown bool      // something ran since this program began
+}
+
+// busy holds off the shim's execution of itself until the returned function is
+// called. It may wait for a moment while that is being tried.
+func (s *shim) busy() (done func()) {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	s.work.n++
+	return func() {
+		s.work.mu.Lock()
+		defer s.work.mu.Unlock()
+		s.work.n--
+		s.work.since = time.Now()
+	}
+}
+
+// grew notes that more happened than an answer: it is worth settling again.
+func (s *shim) grew() {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	s.work.grown = true
+}
+
+// quiesce stops the shim's other goroutines from beginning anything; false when
+// something is under way. Connections that come meanwhile wait in the listener's
+// queue, which outlives the execve.
+func (s *shim) quiesce() (release func(), ok bool) {
+	accept := s.haltAccept()
+	s.work.mu.Lock()
+	if s.work.n > 0 || !s.execs.idle() {
+		s.work.mu.Unlock()
+		accept()
+		return nil, false
+	}
+	s.saves.Lock()
+	return func() {
+		s.saves.Unlock()
+		s.work.mu.Unlock()
+		accept()
+	}, true
+}
+
+// settler waits for the shim to be idle and executes it anew.
+func (s *shim) settler(wait time.Duration) {
+	for {
+		select {
+		case <-s.ended():
+			return
+		case <-time.After(wait):
+		}
+		if s.idleFor(wait) && s.streams.quiet() {
+			s.settle()
+		}
+		wait = settleAgain
+	}
+}
+
+func (s *shim) idleFor(d time.Duration) bool {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	return s.work.n == 0 && s.work.grown && time.Since(s.work.since) >= d/2
+}
+
+// settle returns when it did not work or was not the moment: everything goes on.
+func (s *shim) settle() {
+	s.endings.Lock() // the payload's end waits, or has come first
+	defer s.endings.Unlock()
+	if s.reaped {
+		return
+	}
+	carry := s.streams.suspend()
+	defer func() {
+		var err error
+		if s.streams.log != nil {
+			if s.streams.log, err = s.openLog(carry.lines); err != nil {
+				s.streams.log = nil
+			}
+		}
+		s.streams.resume(carry)
+	}()
+	release, ok := s.quiesce()
+	if !ok {
+		return
+	}
+	defer release()
+	files := s.carriedFiles()
+	for name, f := range carry.files {
+		files["stream-"+name] = f
+	}
+	files["init"] = s.init.PidFD
+	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep}
+	h.State = s.snapshot()
+	h.Logged = s.streams.log != nil
+	if s.servant != nil {
+		h.Helper = s.servant.pid
+	}
+	if s.net != nil {
+		client, calm := s.net.calm()
+		defer calm()
+		if client == nil {
+			return // it is being attached again
+		}
+		files["keeper"] = client.File()
+		h.Kept.Attach = s.net.attach
+	}
+	_ = s.execAgain(h, files)
+}
+
+// carriedFiles are the descriptors that every life of the shim has.
+func (s *shim) carriedFiles() map[string]*os.File {
+	files := map[string]*os.File{}
+	for name, f := range s.files {
+		if f != nil {
+			files[name] = f
+		}
+	}
+	if s.control != nil {
+		files["control"] = s.control.File()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.waiters {
+		files[waiterName(len(files))] = conn.File()
+	}
+	return files
+}
+
+// kept is what goes to the next program of the Config, as it is by now.
+func (s *shim) kept() kept {
+	k := keep(s.cfg)
+	k.Name, k.Known = s.cfg.Name, s.known
+	if s.net != nil {
+		s.net.mu.Lock()
+		defer s.net.mu.Unlock()
+		k.Attach = s.net.attach
+	}
+	return k
+}
+
+// inherit takes over what both kinds of handover carry.
+func (s *shim) inherit(h *handover) {
+	all := h.take()
+	s.cfg, s.known, s.backoff = h.Kept.config(), h.Kept.Known, h.Backoff
+	s.state, s.keep = h.State, h.Keep
+	s.files = map[string]*os.File{}
+	for name, f := range all {
+		switch {
+		case name == "control":
+		case strings.HasPrefix(name, waiterPrefix):
+		default:
+			s.files[name] = f
+		}
+	}
+	_ = s.settleIn()
+	if f := all["control"]; f != nil {
+		path, _ := s.store.ControlPath(s.cfg.ID)
+		s.control = stage.Inherit(detachFD(f), path)
+	}
+	for name, f := range all {
+		if strings.HasPrefix(name, waiterPrefix) {
+			s.waitAgain(stage.NewConn(detachFD(f)))
+		}
+	}
+}
+
+// adopt goes on with a container that runs.
+func (s *shim) adopt(h *handover) {
+	s.inherit(h)
+	s.started = true
+	take := func(name string) *os.File {
+		f := s.files[name]
+		delete(s.files, name)
+		return f
+	}
+	s.init = &userns.Process{PID: h.State.PID, PidFD: take("init")}
+	if s.cfg.Cgroup != "" {
+		s.group = cgroup.Open(s.cfg.Cgroup)
+		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
+	}
+	s.undo.Push(s.killAll)
+	if h.Helper != 0 {
+		s.servant = adoptServant(h.Helper)
+	}
+	if f := take("keeper"); f != nil {
+		s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach, client: slirp.Inherit(detachFD(f))}
+		s.undo.Push(s.net.down)
+		go s.net.watch(s.net.client)
+	}
+	carry := carried{files: map[string]*os.File{}}
+	for _, name := range []string{"in", "out", "err", "tty"} {
+		if f := take("stream-" + name); f != nil {
+			carry.files[name] = f
+		}
+	}
+	if h.Logged {
+		s.streams.log, _ = s.openLog(h.Lines) // a full disk costs log lines, never the container
+	}
+	s.streams.rows, s.streams.cols = h.Rows, h.Cols
+	s.streams.resume(carry)
+	s.serveControl()
+	s.healthStarted()
+}
+
+func (s *shim) openLog(lines map[string][]byte) (*logs.Writer, error) {
+	o := s.logOptions()
+	o.Unfinished = lines
+	return logs.Open(filepath.Join(s.cfg.Dir, "log"), o)
+}
+
+// detachFD takes the number out of a file that Go must not close.
+func detachFD(f *os.File) int {
+	fd, err := duplicate(f)
+	if err != nil {
+		return -1
+	}
+	_ = f.Close()
+	return fd
+}
+
+// servant is a helper process of the root file system as both kinds of shim know
+// it: the one that started it, and one that executed itself since.
+type servant struct {
+	pid  int
+	wait func() error
+	kill func() error
+}
+
+func servantOf(h *fuse.Helper) *servant {
+	if h == nil {
+		return nil
+	}
+	return &servant{pid: h.PID, wait: h.Wait, kill: h.Kill}
+}
+
+func adoptServant(pid int) *servant {
+	pidfd, err := linux.OpenPidfd(pid)
+	if err != nil {
+		return &servant{pid: pid, wait: func() error { return err }, kill: func() error { return err }}
+	}
+	p := &userns.Process{PID: pid, PidFD: pidfd}
+	return &servant{pid: pid,
+		wait: func() error { _, err := p.Wait(); return err },
+		kill: func() error { return p.Signal(unix.SIGKILL) }}
+}
