@@ -21,6 +21,7 @@ import (
 type Streams struct {
 	In, Out, Err *os.File
 	DetachKeys   []byte // typed in a row on a terminal, they detach; empty: never
+	NoSignals    bool   // --sig-proxy=false: signals are the caller's alone
 }
 
 // DefaultDetachKeys is ^P^Q, Docker's.
@@ -30,6 +31,10 @@ var DefaultDetachKeys = []byte{0x10, 0x11}
 // pipes whose other ends the shim has, and the saved state of the terminal.
 type attachment struct {
 	Streams
+	tty, input             bool              // the container has a terminal; our input is connected
+	gone                   func(error) error // what a conversation that breaks off means
+	warn                   func(string)
+	redraw                 bool // the terminal shows nothing yet of what its programs have drawn
 	toIn, fromOut, fromErr *os.File
 	theirs                 []*os.File
 	saved                  *unix.Termios
@@ -61,40 +66,59 @@ func IsTerminal(f *os.File) bool {
 
 // open makes the pipes that an attached start needs.
 func (s Streams) open(l *launch) (*attachment, error) {
-	a := &attachment{Streams: s, detached: make(chan struct{})}
 	if l.opts.Detach {
-		return a, nil
+		return &attachment{Streams: s}, nil
 	}
-	if l.opts.TTY && l.opts.Interactive && !IsTerminal(s.In) {
+	a, err := s.connect(l.opts.TTY, l.opts.Interactive, func(name string, f *os.File) { l.files[name] = f })
+	if err != nil {
+		return nil, err
+	}
+	a.gone, a.warn = func(err error) error { return l.e.shimDied(l.id, err) }, l.e.Warn
+	return a, nil
+}
+
+// connect makes pipes for what goes between us and a process of a container, and
+// gives away the ends that are the shim's.
+func (s Streams) connect(tty, input bool, give func(string, *os.File)) (*attachment, error) {
+	a := &attachment{Streams: s, tty: tty, input: input, detached: make(chan struct{})}
+	if tty && input && !IsTerminal(s.In) {
 		return nil, hint.Newf("attach the terminal", "leave out -t, or run it in a terminal", "the input is not a terminal").WithCode(1)
 	}
-	give := func(name string, f *os.File) {
-		l.files[name] = f
-		a.theirs = append(a.theirs, f)
-	}
-	if l.opts.Interactive {
+	ends := []struct {
+		name string
+		ours **os.File
+		on   bool
+	}{{"stdin", &a.toIn, input}, {"stdout", &a.fromOut, true}, {"stderr", &a.fromErr, !tty}}
+	for _, end := range ends {
+		if !end.on {
+			continue
+		}
 		r, w, err := pipe()
 		if err != nil {
 			return nil, err
 		}
-		a.toIn = w
-		give("stdin", r)
+		theirs := w
+		if *end.ours = r; end.name == "stdin" {
+			theirs, *end.ours = r, w
+		}
+		give(end.name, theirs)
+		a.theirs = append(a.theirs, theirs)
 	}
-	r, w, err := pipe()
-	if err != nil {
-		return nil, err
-	}
-	a.fromOut = r
-	give("stdout", w)
-	if l.opts.TTY {
-		return a, nil
-	}
-	if r, w, err = pipe(); err != nil {
-		return nil, err
-	}
-	a.fromErr = r
-	give("stderr", w)
 	return a, nil
+}
+
+// enlarge gives the pipes the size of Docker's buffer for an attached client: the
+// shim lets a reader go that takes nothing for long. The kernel may refuse, where
+// many are attached (pipe(7), pipe-user-pages-soft).
+func (a *attachment) enlarge() {
+	for _, f := range []*os.File{a.fromOut, a.fromErr} {
+		if f == nil {
+			continue
+		}
+		if raw, err := f.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 1<<20) })
+		}
+	}
 }
 
 // pipe makes both ends non-blocking: both are on a Go poller, here or in the shim.
@@ -113,17 +137,21 @@ func (a *attachment) handOver() {
 	}
 }
 
-// follow relays until the container ends, or the caller detaches or goes away.
-func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
+// follow is relay of a container that we started.
+func (a *attachment) follow(_ *launch, conn *stage.Conn) (int, error) { return a.relay(conn) }
+
+// relay copies until the container's process ends, or the caller detaches or goes
+// away.
+func (a *attachment) relay(conn *stage.Conn) (int, error) {
 	send := &sender{conn: conn}
-	if err := a.rawMode(l.opts.TTY && l.opts.Interactive); err != nil {
+	if err := a.rawMode(a.tty && a.input); err != nil {
 		return 0, err
 	}
 	defer a.restore()
 	// A write to a closed stdout must be an error that we pass on, not our end.
 	signal.Ignore(unix.SIGPIPE)
-	a.relay(l.opts.TTY, send)
-	stop := a.forward(l.opts.TTY, send)
+	a.copyAll(send)
+	stop := a.forward(send)
 	defer stop()
 	type ending struct {
 		m   start.Message
@@ -146,22 +174,23 @@ func (a *attachment) follow(l *launch, conn *stage.Conn) (int, error) {
 		if a.saved == nil {
 			stop() // from here on a signal is for us, should our reader be slow
 		}
+		if e.err == nil && e.m.Kind == start.KindFailed && e.m.Fail != nil {
+			return 0, e.m.Fail.Error() // let go: what else we read is not all
+		}
 		a.writes.Wait()
 		switch {
 		case e.err != nil:
 			a.restore()
-			return 0, l.e.shimDied(l.id, e.err)
-		case e.m.Kind == start.KindFailed && e.m.Fail != nil:
-			return 0, e.m.Fail.Error()
+			return 0, a.gone(e.err)
 		case e.m.Kind != start.KindExited || e.m.Exit == nil:
 			return 0, fmt.Errorf("unexpected message %q from the shim", e.m.Kind)
 		}
-		return a.verdict(l, e.m.Exit.Code)
+		return a.verdict(e.m.Exit.Code)
 	}
 }
 
 // verdict is the payload's code, unless output was lost: success would be a lie.
-func (a *attachment) verdict(l *launch, code int) (int, error) {
+func (a *attachment) verdict(code int) (int, error) {
 	lost := a.lost.Load()
 	switch {
 	case lost == nil:
@@ -170,7 +199,7 @@ func (a *attachment) verdict(l *launch, code int) (int, error) {
 		return 0, lost
 	}
 	a.restore()
-	l.e.Warn(lost.Error())
+	a.warn(lost.Error())
 	return code, nil
 }
 
@@ -186,8 +215,8 @@ func (s *sender) message(m *start.Message) {
 	_ = s.conn.Send(m) // a dead shim shows in the reader
 }
 
-// relay copies between our streams and the pipes.
-func (a *attachment) relay(tty bool, send *sender) {
+// copyAll copies between our streams and the pipes.
+func (a *attachment) copyAll(send *sender) {
 	copyOut := func(from, to *os.File, name string) {
 		_, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 		if err != nil {
@@ -209,7 +238,7 @@ func (a *attachment) relay(tty bool, send *sender) {
 	}
 	go func() {
 		defer a.toIn.Close()
-		if !tty {
+		if !a.tty {
 			_, _ = io.Copy(struct{ io.Writer }{a.toIn}, struct{ io.Reader }{a.In})
 			return
 		}
@@ -293,13 +322,17 @@ func (a *attachment) restore() {
 
 // forward passes signals to the payload, and the terminal's size. A hang-up is
 // not passed on: the container must not die because its caller's terminal did.
-func (a *attachment) forward(tty bool, send *sender) (stop func()) {
+func (a *attachment) forward(send *sender) (stop func()) {
 	var sizes chan os.Signal
-	if tty {
+	if a.tty {
 		sizes = make(chan os.Signal, 1)
 		signal.Notify(sizes, unix.SIGWINCH)
 		resize := func() {
 			if rows, cols := a.size(); rows > 0 {
+				if a.redraw { // a terminal of another size is drawn anew (docker/cli, resizeTTY)
+					a.redraw = false
+					send.message(&start.Message{Kind: start.KindResize, Rows: rows + 1, Cols: cols})
+				}
 				send.message(&start.Message{Kind: start.KindResize, Rows: rows, Cols: cols})
 			}
 		}
@@ -310,19 +343,26 @@ func (a *attachment) forward(tty bool, send *sender) (stop func()) {
 			}
 		}()
 	}
-	stopSignals := forwardSignals(func(sig unix.Signal) {
-		if sig == unix.SIGHUP {
-			a.restore()
-			os.Exit(128 + int(sig))
-		}
-		send.message(&start.Message{Kind: start.KindSignal, Signal: int(sig)})
-	})
+	stopSignals := func() {}
+	if !a.NoSignals {
+		stopSignals = a.forwardAll(send)
+	}
 	return func() {
 		stopSignals()
 		if sizes != nil {
 			signal.Stop(sizes)
 		}
 	}
+}
+
+func (a *attachment) forwardAll(send *sender) (stop func()) {
+	return forwardSignals(func(sig unix.Signal) {
+		if sig == unix.SIGHUP {
+			a.restore()
+			os.Exit(128 + int(sig))
+		}
+		send.message(&start.Message{Kind: start.KindSignal, Signal: int(sig)})
+	})
 }
 
 // forwardSignals calls pass for each signal that a user or a supervisor sends.
