@@ -152,6 +152,9 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
 		return hint.New(op, err, "")
 	}
+	// What is made for the mount is not the image's: a new volume keeps its own owner,
+	// who is the caller with --userns=keep-id.
+	fresh = fresh && b.has(m.Destination)
 	target, err := b.mountPoint(m.Destination, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if err != nil {
 		return err
@@ -176,6 +179,15 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 		return hint.New(op, errnoOf(err), "")
 	}
 	return nil
+}
+
+// has tells whether the root file system has something at dest.
+func (b *box) has(dest string) bool {
+	f, err := linux.OpenInRoot(int(b.root.Fd()), dest, unix.O_PATH, 0)
+	if err == nil {
+		_ = f.Close()
+	}
+	return err == nil
 }
 
 // keepProc refuses what would cover a part of the container's own /proc by
