@@ -212,21 +212,22 @@ func (l *launch) warnOfStrangers() {
 			continue
 		}
 		var st unix.Stat_t
-		if unix.Stat(m.Source, &st) == nil && !l.mapped(st.Uid) {
+		if unix.Stat(m.Source, &st) == nil && l.strange(st.Uid) {
 			l.plan.Warnings = append(l.plan.Warnings, m.Source+
 				": its owner is no user of this container, which sees nobody's files: use --userns=keep-id, or give them to it by :U")
 		}
 	}
 }
 
-// mapped tells whether the container has a user of the host's.
-func (l *launch) mapped(hostUID uint32) bool {
+// strange tells whether a user of the host's is the caller, or one of his
+// subordinate ids, and not in the container. Others' files are nobody's everywhere.
+func (l *launch) strange(hostUID uint32) bool {
 	for _, u := range l.home.mapping.UID {
 		if hostUID < u.Outside || hostUID-u.Outside >= u.Size {
 			continue
 		}
 		id := u.Inside + (hostUID - u.Outside)
-		return slices.ContainsFunc(l.plan.UIDMap, func(m userns.IDMap) bool { return id >= m.Outside && id-m.Outside < m.Size })
+		return !slices.ContainsFunc(l.plan.UIDMap, func(m userns.IDMap) bool { return id >= m.Outside && id-m.Outside < m.Size })
 	}
 	return false
 }

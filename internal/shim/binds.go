@@ -90,7 +90,7 @@ func (s *shim) giveSource(source string) error {
 	if err := s.refuseGive(source, real); err != nil {
 		return err
 	}
-	n, err := giveTree(at, int(uid), int(gid))
+	n, err := giveTree(at, source, int(uid), int(gid))
 	if err != nil {
 		return hint.New(op, err, giveFix(source, err))
 	}

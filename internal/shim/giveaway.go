@@ -28,15 +28,15 @@ type giver struct {
 	changed  int
 }
 
-// giveTree gives the tree at f, which may be O_PATH, and everything below it to
-// uid:gid, ids of U0, and says how many files had another owner. Before anything is
+// giveTree gives the tree at f, which may be O_PATH and which errors call path, and
+// everything below it to uid:gid, ids of U0, and says how many files had another owner. Before anything is
 // changed, it sees to it that all of it is the caller's or of the caller's
 // subordinate ids.
-func giveTree(f *os.File, uid, gid int) (int, error) {
+func giveTree(f *os.File, path string, uid, gid int) (int, error) {
 	var g giver
 	for _, look := range []bool{true, false} {
 		g = giver{uid: uid, gid: gid, look: look}
-		if err := g.give(f, ".", 0); err != nil {
+		if err := g.give(f, path, 0); err != nil {
 			return g.changed, err
 		}
 	}
