@@ -15,8 +15,8 @@ func fileCommands() []*command {
 	return []*command{cpCommand(), diffCommand(), commitCommand(), exportCommand()}
 }
 
-// withEngine opens the engine for one call.
-func withEngine(g *global, do func(*engine.Engine) (int, error)) (int, error) {
+// fileVerb opens the engine for one call.
+func fileVerb(g *global, do func(*engine.Engine) (int, error)) (int, error) {
 	e, err := g.open()
 	if err != nil {
 		return 0, err
@@ -47,7 +47,7 @@ func cpCommand() *command {
 			if err := checkPlaces(cfg); err != nil {
 				return 0, err
 			}
-			return withEngine(g, func(e *engine.Engine) (int, error) { return e.Copy(*cfg) })
+			return fileVerb(g, func(e *engine.Engine) (int, error) { return e.Copy(*cfg) })
 		},
 	}
 }
@@ -92,7 +92,7 @@ func exportCommand() *command {
 				return 0, hint.Newf("rc export", "use -o FILE, or redirect stdout", "stdout is a terminal, and an archive is no text").WithCode(1)
 			}
 			cfg.From = engine.FilesPlace{Typed: args[0], Path: "/"}
-			return withEngine(g, func(e *engine.Engine) (int, error) { return e.Export(*cfg) })
+			return fileVerb(g, func(e *engine.Engine) (int, error) { return e.Export(*cfg) })
 		},
 	}
 }
@@ -106,7 +106,7 @@ func diffCommand() *command {
 			if len(args) != 1 {
 				return 0, hint.Newf("rc diff", "see `rc diff --help`", "it takes one container, %d were given", len(args))
 			}
-			return withEngine(g, func(e *engine.Engine) (int, error) { return e.Diff(args[0]) })
+			return fileVerb(g, func(e *engine.Engine) (int, error) { return e.Diff(args[0]) })
 		},
 	}
 }
@@ -136,7 +136,7 @@ func commitCommand() *command {
 			}
 			o.cfg.From = engine.FilesPlace{Typed: args[0], Path: "/"}
 			o.cfg.Name = append(args, "")[1]
-			return withEngine(g, func(e *engine.Engine) (int, error) { return e.Commit(o.cfg, o.pause && !o.noPause) })
+			return fileVerb(g, func(e *engine.Engine) (int, error) { return e.Commit(o.cfg, o.pause && !o.noPause) })
 		},
 	}
 }
