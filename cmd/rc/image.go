@@ -1,121 +1,159 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"os"
-	"text/tabwriter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 )
 
 type imagesOptions struct {
-	quiet, noTrunc, digests bool
-	format                  string
+	all, quiet, noTrunc, digests bool
+	format                       string
+	filter                       filters
 }
 
 func imagesCommand() *command {
 	o := &imagesOptions{}
 	return &command{
 		name: "images", args: "[IMAGE]", short: "List images",
-		long:     "The newest come first. With IMAGE only that one, or nothing where it does not exist.",
-		examples: []string{"rc images", "rc images --digests alpine", "rc images --format json"},
+		long: "The newest come first. With IMAGE only that one, or nothing where it does not exist.\n\n" +
+			"Filters: dangling, label, reference (a pattern), before, since, until (a time or an age).",
+		examples: []string{"rc images", "rc images --digests alpine", "rc images --format json", "rc images --filter dangling=true -q"},
 		flags: func(fs *pflag.FlagSet) {
-			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
-			fs.BoolVar(&o.noTrunc, "no-trunc", false, "print ids whole")
+			fs.BoolVarP(&o.all, "all", "a", false, "show all images (always done: there are no intermediate ones)")
 			fs.BoolVar(&o.digests, "digests", false, "show digests")
-			fs.StringVar(&o.format, "format", "table", "print in this `FORMAT`: table, or json with one object a line")
+			fs.VarP(&o.filter, "filter", "f", "show only those for which `KEY=VALUE` holds (several times)")
+			fs.StringVar(&o.format, "format", "", "print in this `FORMAT`: table, \"table TEMPLATE\", json, or a Go template")
+			fs.BoolVar(&o.noTrunc, "no-trunc", false, "print ids whole")
+			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
 		},
 		run: o.run,
 	}
+}
+
+// imageHeadings are Docker's (docker/cli, command/formatter/image.go).
+var imageHeadings = map[string]string{
+	"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED",
+	"Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE",
+}
+
+// imageFormat is what --format means (image.go: NewImageFormat).
+func (o *imagesOptions) imageFormat() string {
+	table := `table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
+	if o.digests {
+		table = `table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
+	}
+	switch {
+	case o.quiet && o.format == "raw":
+		return "image_id: {{.ID}}"
+	case o.quiet && (o.format == "" || o.format == "table"):
+		return "{{.ID}}"
+	case o.format == "" || o.format == "table":
+		return table
+	case o.format == "raw":
+		return "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+	}
+	if strings.HasPrefix(o.format, "table") && o.digests && !strings.Contains(o.format, "{{.Digest}}") {
+		return o.format + "\t{{.Digest}}"
+	}
+	return o.format
 }
 
 func (o *imagesOptions) run(g *global, args []string) (int, error) {
 	if len(args) > 1 {
 		return 0, noArgs("images", args[1:])
 	}
-	if o.format != "table" && o.format != "json" {
-		return 0, hint.Newf("--format "+o.format, "choose table or json", "no such format")
-	}
 	e, err := g.open()
 	if err != nil {
 		return 0, err
 	}
 	defer e.Close()
+	match, err := o.filter.imageMatcher(e)
+	if err != nil {
+		return 0, err
+	}
 	list, err := e.Store.Images()
 	if err != nil {
 		return 0, err
 	}
 	if len(args) == 1 {
-		img, err := e.Store.Image(args[0])
-		if err != nil {
-			return 0, nil // Docker prints an empty list
-		}
-		if img.Names, err = e.Store.NamesOf(img.ID); err != nil {
+		if list, err = named(e, args[0]); err != nil {
 			return 0, err
 		}
-		list = []*record.Image{img}
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	o.header(w)
+	slices.SortStableFunc(list, func(a, b *record.Image) int { return b.Created.Compare(a.Created) })
+	f, err := g.formatted(e, o.imageFormat(), imageHeadings)
+	if err != nil {
+		return 0, err
+	}
 	for _, img := range list {
-		if err := o.print(w, img); err != nil {
-			return 0, err
+		for _, line := range o.lines(img) {
+			if !match(img, line.name) {
+				continue
+			}
+			if err := f.print(line); err != nil {
+				return 0, f.close()
+			}
+			if o.quiet {
+				break // one line an image, as Docker
+			}
 		}
 	}
-	return 0, w.Flush()
+	return 0, f.close()
 }
 
-func (o *imagesOptions) header(w *tabwriter.Writer) {
-	switch {
-	case o.quiet || o.format == "json":
-	case o.digests:
-		fmt.Fprintln(w, "REPOSITORY\tTAG\tDIGEST\tIMAGE ID\tCREATED\tSIZE")
-	default:
-		fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
+// named is the image that ref means, if there is one.
+func named(e *engine.Engine, ref string) ([]*record.Image, error) {
+	img, err := e.Store.Image(ref)
+	if err != nil {
+		return nil, nil // Docker prints an empty list
 	}
+	if img.Names, err = e.Store.NamesOf(img.ID); err != nil {
+		return nil, err
+	}
+	return []*record.Image{img}, nil
 }
 
 type imageLine struct {
-	Repository, Tag, Digest, ID, CreatedAt, CreatedSince, Size string
+	Repository, Tag, Digest, ID, CreatedAt, CreatedSince, Size, VirtualSize, SharedSize, UniqueSize, Containers string
+
+	name string // the whole name, "" of an image without one
+	all  map[string]string
 }
 
-func (o *imagesOptions) print(w *tabwriter.Writer, img *record.Image) error {
-	id := img.ID
+func (l *imageLine) labels() map[string]string { return l.all }
+
+// lines has one for each name of an image.
+func (o *imagesOptions) lines(img *record.Image) (lines []*imageLine) {
+	id := "sha256:" + img.ID
 	if !o.noTrunc {
-		id = id[:12]
-	}
-	if o.quiet {
-		_, err := fmt.Fprintln(w, id)
-		return err
+		id = img.ID[:12]
 	}
 	names := img.Names
 	if len(names) == 0 {
 		names = []string{""}
 	}
 	for _, name := range names {
-		line := imageLine{"<none>", "<none>", img.Digest, id, img.Created.Format(time.RFC3339), since(img.Created), size(img.Size)}
+		line := &imageLine{Repository: "<none>", Tag: "<none>", Digest: cmp.Or(img.Digest, "<none>"), ID: id, CreatedAt: "N/A",
+			CreatedSince: since(img.Created), Size: size(img.Size), VirtualSize: size(img.Size), SharedSize: "N/A", UniqueSize: "N/A", Containers: "N/A",
+			name: name, all: img.Config.Labels}
+		if !img.Created.IsZero() {
+			line.CreatedAt = date(img.Created)
+		}
 		if ref, err := record.ParseRef(name); name != "" && err == nil {
 			line.Repository, line.Tag = ref.Repository(), ref.Tag
 		}
-		var err error
-		switch {
-		case o.format == "json":
-			err = json.NewEncoder(w).Encode(line)
-		case o.digests:
-			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", line.Repository, line.Tag, line.Digest, line.ID, line.CreatedSince, line.Size)
-		default:
-			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", line.Repository, line.Tag, line.ID, line.CreatedSince, line.Size)
-		}
-		if err != nil {
-			return err
-		}
+		lines = append(lines, line)
 	}
-	return nil
+	return lines
 }
 
 func since(t time.Time) string {

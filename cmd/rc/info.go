@@ -1,15 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/spf13/pflag"
 
 	"github.com/rc-containers/rc/internal/engine"
-	"github.com/rc-containers/rc/internal/hint"
-	"github.com/rc-containers/rc/internal/version"
 )
 
 func infoCommand() *command {
@@ -17,16 +14,20 @@ func infoCommand() *command {
 	return &command{
 		name: "info", short: "Show what this host offers and what to do where it does not",
 		long:     "Each feature is tried, not guessed from a version. Below a line that starts with \"no\"\nstands what to type.",
-		examples: []string{"rc info", "rc info --format json"},
+		examples: []string{"rc info", "rc info --format json", "rc info -f '{{.Driver}}'"},
 		flags: func(fs *pflag.FlagSet) {
-			fs.StringVar(&format, "format", "text", "print in this `FORMAT`: text or json")
+			fs.StringVarP(&format, "format", "f", "", "print in this `FORMAT`: text, json, or a Go template")
 		},
 		run: func(g *global, args []string) (int, error) {
 			if err := noArgs("info", args); err != nil {
 				return 0, err
 			}
-			if format != "text" && format != "json" {
-				return 0, hint.Newf("--format "+format, "choose text or json", "no such format")
+			var f *formatter
+			if format != "" && format != "text" {
+				var err error
+				if f, err = g.formatted(nil, format, nil); err != nil {
+					return 0, err
+				}
 			}
 			e, err := g.open()
 			if err != nil {
@@ -37,20 +38,19 @@ func infoCommand() *command {
 			if err != nil {
 				return 0, err
 			}
-			if format == "json" {
-				enc := json.NewEncoder(os.Stdout)
-				enc.SetIndent("", "  ")
-				return 0, enc.Encode(info)
+			if f == nil {
+				printInfo(info)
+				return 0, nil
 			}
-			printInfo(info)
-			return 0, nil
+			_ = f.print(newInfoView(info)) // close knows why
+			return 0, f.close()
 		},
 	}
 }
 
 func printInfo(i *engine.Info) {
-	fmt.Printf("rc %s\nstate:      %s\nruntime:    %s\ncontainers: %d, %d running\nimages:     %d\nstorage:    %s\n",
-		i.Version, i.Root, i.Runtime, i.Containers, i.Running, i.Images, i.Driver)
+	fmt.Printf("rc %s\nstate:      %s\nruntime:    %s\ncontainers: %d, %d running, %d paused, %d stopped\nimages:     %d\nstorage:    %s\n",
+		i.Version, i.Root, i.Runtime, i.Containers, i.Running, i.Paused, i.Stopped, i.Images, i.Driver)
 	for _, m := range i.Mapping.UID {
 		fmt.Printf("uid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
 	}
@@ -67,20 +67,6 @@ func printInfo(i *engine.Info) {
 		if !f.OK && f.Fix != "" {
 			fmt.Printf("     %-22s  -> %s\n", "", f.Fix)
 		}
-	}
-}
-
-func versionCommand() *command {
-	return &command{
-		name: "version", short: "Print the version",
-		examples: []string{"rc version"},
-		run: func(_ *global, args []string) (int, error) {
-			if err := noArgs("version", args); err != nil {
-				return 0, err
-			}
-			fmt.Println("rc " + version.Version)
-			return 0, nil
-		},
 	}
 }
 

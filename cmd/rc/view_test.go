@@ -176,7 +176,7 @@ func TestImages(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	o = rc(t, "images", "--format", "json", "--no-trunc")
-	if strings.Count(o.stdout, "\n") != 2 || strings.Count(o.stdout, `"ID":"`+imgID+`"`) != 2 || !strings.Contains(o.stdout, `"Tag":"v1"`) {
+	if strings.Count(o.stdout, "\n") != 2 || strings.Count(o.stdout, `"ID":"sha256:`+imgID+`"`) != 2 || !strings.Contains(o.stdout, `"Tag":"v1"`) {
 		t.Errorf("%+v", o)
 	}
 }
@@ -238,7 +238,7 @@ func TestPrintInfo(t *testing.T) {
 	text := capture(t, func() {
 		printInfo(&engine.Info{Version: "v", Root: "/r", Runtime: "/t", Containers: 2, Running: 1, Images: 3, Driver: "overlay"})
 	})
-	for _, want := range []string{"rc v\n", "state:      /r\n", "runtime:    /t\n", "containers: 2, 1 running\n", "images:     3\n", "storage:    overlay\n"} {
+	for _, want := range []string{"rc v\n", "state:      /r\n", "runtime:    /t\n", "containers: 2, 1 running, 0 paused, 0 stopped\n", "images:     3\n", "storage:    overlay\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q lacks %q", text, want)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/rc-containers/rc/fuse"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/host"
+	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/version"
@@ -39,10 +40,21 @@ type Info struct {
 	Runtime    string
 	Containers int
 	Running    int
+	Paused     int
+	Stopped    int // all the others
 	Images     int
 	Driver     string // that a container would get now
+	Cgroup     CgroupInfo
 	Mapping    userns.Mapping
 	Host       []host.Finding
+}
+
+// CgroupInfo is where limits of new containers would stand; Path is "" where
+// nothing is delegated to us.
+type CgroupInfo struct {
+	Path        string
+	How         string
+	Controllers []string
 }
 
 // Info tries every feature of the host that rc uses.
@@ -58,8 +70,13 @@ func (e *Engine) Info() (*Info, error) {
 	}
 	i.Containers = len(list)
 	for k := range list {
-		if list[k].Running() {
+		switch c := &list[k]; {
+		case c.Alive && c.State.Status == record.Paused:
+			i.Paused++
+		case c.Running():
 			i.Running++
+		default:
+			i.Stopped++
 		}
 	}
 	images, err := e.Store.Images()
@@ -68,12 +85,12 @@ func (e *Engine) Info() (*Info, error) {
 	}
 	i.Images = len(images)
 	i.Host = host.Here().All()
-	i.Host = append(i.Host, cgroupFinding())
+	i.Host = append(i.Host, i.cgroupFinding())
 	i.Host = append(i.Host, e.storageFindings(i)...)
 	return i, nil
 }
 
-func cgroupFinding() host.Finding {
+func (i *Info) cgroupFinding() host.Finding {
 	f := host.Finding{Name: "delegated cgroup"}
 	subtree, err := cgroup.Find()
 	if err != nil {
@@ -86,6 +103,7 @@ func cgroupFinding() host.Finding {
 		return f
 	}
 	f.OK = true
+	i.Cgroup = CgroupInfo{subtree.Path, subtree.How, subtree.Controllers}
 	f.Evidence = fmt.Sprintf("%s (%s), controllers: %s", subtree.Path, subtree.How, strings.Join(subtree.Controllers, " "))
 	return f
 }

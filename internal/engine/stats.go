@@ -41,7 +41,7 @@ func (e *Engine) Usages(list []*Entry) (map[string]*Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := hostMemory()
+	memory := HostMemory()
 	usages := map[string]*Usage{}
 	for _, c := range list {
 		if c.Alive && c.State.PID > 0 && (c.State.Status == record.Running || c.State.Status == record.Paused) {
@@ -178,8 +178,8 @@ func netBytes(text string) (rx, tx uint64) {
 	return rx, tx
 }
 
-// hostMemory is MemTotal, in bytes: the limit of who has none.
-func hostMemory() uint64 {
+// HostMemory is MemTotal, in bytes: the limit of who has none.
+func HostMemory() uint64 {
 	text, _ := os.ReadFile("/proc/meminfo")
 	return kibibytes(string(text), "MemTotal:")
 }
