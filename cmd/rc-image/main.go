@@ -58,11 +58,24 @@ func exitCode(err error, interrupted bool) int {
 	case err == nil, errors.Is(err, pflag.ErrHelp):
 		return 0
 	case interrupted:
-		fmt.Fprintln(os.Stderr, "rc: interrupted; the next pull goes on from here")
+		said := "rc: interrupted"
+		if len(os.Args) > 1 && os.Args[1] == "pull" {
+			said += "; the next pull goes on from here"
+		}
+		fmt.Fprintln(os.Stderr, said)
 		return 130
 	}
-	fmt.Fprintln(os.Stderr, "rc: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(os.Stderr, "rc: "+strings.Map(printable, strings.ReplaceAll(err.Error(), "\n", "; ")))
 	return hint.ExitCode(err)
+}
+
+// printable takes out what steers a terminal: names of files and words of servers
+// are in what we print (as cmd/rc has it).
+func printable(r rune) rune {
+	if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		return ' '
+	}
+	return r
 }
 
 func dispatch(ctx context.Context, args []string) error {
