@@ -71,7 +71,7 @@ func (d folder) list() ([]int, error) {
 	f := os.NewFile(uintptr(fd), d.base)
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.ENOENT) { // the folder was removed: it has none
 		return nil, err
 	}
 	var seqs []int
@@ -96,19 +96,26 @@ func lock(fd int, kind int16) error {
 
 func busy(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) }
 
-// remove deletes a file that no reader holds, or in any case when forced. A file
-// system without locks (some NFS) has no readers to wait for: they see the gap.
-func (d folder) remove(seq int, forced bool) bool {
+// remove deletes a file. Where a reader holds it, that is done only by force, and
+// the result is the file, to ask whether the reader still does. A file system
+// without locks (some NFS) has no readers to wait for: they see the gap.
+func (d folder) remove(seq int, force bool) (gone bool, held int) {
 	fd, err := d.open(seq, unix.O_RDWR)
 	if err != nil {
-		return errors.Is(err, unix.ENOENT)
+		return errors.Is(err, unix.ENOENT), -1
 	}
-	defer unix.Close(fd)
-	if err := lock(fd, unix.F_WRLCK); busy(err) && !forced {
-		return false
+	taken := busy(lock(fd, unix.F_WRLCK))
+	if taken && !force {
+		_ = unix.Close(fd)
+		return false, -1
 	}
 	err = unix.Unlinkat(d.fd, d.name(seq), 0)
-	return err == nil || errors.Is(err, unix.ENOENT)
+	gone = err == nil || errors.Is(err, unix.ENOENT)
+	if !taken || !gone {
+		_ = unix.Close(fd)
+		return gone, -1
+	}
+	return true, fd
 }
 
 // held tells whether a reader holds a file.

@@ -141,22 +141,42 @@ func (l *Writer) rotate() bool {
 func (l *Writer) prune() { l.pruneTo(l.keep) }
 
 // pruneTo removes the oldest files until so many are left, but none that a reader
-// holds, unless readers hold too much.
+// holds and none behind it, unless that is too much: then as many as need be.
 func (l *Writer) pruneTo(files int) {
 	var total int64
 	for _, f := range l.files {
 		total += f.size
 	}
+	bound := heldFactor * l.max * int64(l.keep)
+	if l.laggard >= 0 && !busy(lock(l.laggard, unix.F_WRLCK)) {
+		l.forget()
+	}
 	gone := 0
 	for len(l.files)-gone > files {
 		f := l.files[gone]
-		if !l.dir.remove(f.seq, total > heldFactor*l.max*int64(l.keep)) {
+		if l.laggard >= 0 && total <= bound {
+			break // what the reader of a file that is gone will read next
+		}
+		ok, held := l.dir.remove(f.seq, total > bound)
+		if !ok {
 			break
+		}
+		if held >= 0 {
+			l.forget()
+			l.laggard = held
 		}
 		total -= f.size
 		gone++
 	}
 	l.files = slices.Delete(l.files, 0, gone)
+}
+
+// forget lets go of the file that was removed under a reader.
+func (l *Writer) forget() {
+	if l.laggard >= 0 {
+		_ = unix.Close(l.laggard)
+		l.laggard = -1
+	}
 }
 
 // firstAt reads the place of a file in the whole log from its first entry; -1

@@ -3,6 +3,8 @@ package logs
 
 import (
 	"bytes"
+	"os"
+	"os/signal"
 	"sync"
 	"time"
 
@@ -33,6 +35,7 @@ type Writer struct {
 	trouble trouble
 	journal *journal // nil without the driver
 	leave   bool     // AutoRemove
+	laggard int      // a file that was removed under its reader, who holds it still; -1 for none
 }
 
 // segment is one file.
@@ -87,13 +90,14 @@ func Open(path string, o *Options) (*Writer, error) {
 	if o.Config.Driver == "none" {
 		return nil, nil
 	}
-	l := &Writer{fd: -1, at: -1, attrs: attributes(o.attrs()), leave: o.AutoRemove}
+	l := &Writer{fd: -1, at: -1, laggard: -1, attrs: attributes(o.attrs()), leave: o.AutoRemove}
 	l.max, l.keep = bounds(&o.Config)
 	l.parts[0].name, l.parts[1].name = "stdout", "stderr"
 	err := l.open(path)
 	if err != nil {
 		return nil, hint.New("open the container's log", err, "free some disk space")
 	}
+	survive()
 	if o.Config.Driver == "journald" {
 		l.journal = newJournal(o)
 	}
@@ -104,6 +108,11 @@ func Open(path string, o *Options) (*Writer, error) {
 	}
 	return l, nil
 }
+
+// survive makes a file beyond the caller's `ulimit -f` an error (EFBIG) like a full
+// disk: Go's runtime ends a process that gets SIGXFSZ and has not asked for it.
+// Not SIG_IGN, which would be handed on to the payload.
+var survive = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGXFSZ) })
 
 // attrs are Docker's: what --log-opt chose, the tag among it.
 func (o *Options) attrs() [][2]string {
@@ -318,6 +327,7 @@ func (l *Writer) close() {
 	}
 	l.settle()
 	l.prune()
+	l.forget()
 	_ = unix.Close(l.fd)
 	l.fd = -1
 	l.arena.close()
