@@ -161,8 +161,12 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 		}
 		add("dev-"+name, f)
 	}
-	if f := s.files["seccomp"]; f != nil {
-		add("seccomp", f)
+	if f := s.files["seccomp"]; f != nil { // a copy: the shim's own is for execs
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, files, hint.New("hand on the seccomp filter", err, "")
+		}
+		add("seccomp", os.NewFile(uintptr(fd), "seccomp"))
 	}
 	inside := s.cfg.Inside
 	inside.Without, inside.Rows, inside.Cols = s.cfg.Without, s.cfg.Rows, s.cfg.Cols
