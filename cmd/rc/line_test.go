@@ -179,7 +179,7 @@ func TestNearest(t *testing.T) {
 		"rnu": "run", "rn": "run", "runn": "run", "ruN": "run", "pll": "pull", "puull": "pull", "pusj": "push", "pls": "ps",
 		"sp": "ps", "imgaes": "images", "image": "images", "lod": "load", "inpect": "inspect", "infos": "info",
 		// Not near anything: a wrong guess is worse than none.
-		"xx": "", "zz": "", "q": "", "": "", "container": "", "start": "", "puxx": "", "lgoni": "", "mr2": "",
+		"xx": "", "zz": "", "q": "", "": "", "container": "", "puxx": "", "lgoni": "", "mr2": "",
 	} {
 		got := strings.TrimSuffix(strings.TrimPrefix(nearest(word), ", did you mean "), "?")
 		if got != want {

@@ -29,6 +29,7 @@ var runExamples = []string{
 // runOptions are the flags that spec.Options has no exact field for.
 type runOptions struct {
 	spec.Options
+	verb        string // run or create
 	entrypoint  string
 	stopTimeout int
 	detachKeys  string
@@ -36,7 +37,7 @@ type runOptions struct {
 }
 
 func runCommand() *command {
-	o := &runOptions{}
+	o := &runOptions{verb: "run"}
 	return &command{
 		name: "run", command: true, args: "IMAGE [COMMAND] [ARG...]", short: "Run a command in a new container", long: runHelp,
 		examples: runExamples,
@@ -52,6 +53,11 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	o.bindFiles(fs)
 	o.bindSecurity(fs)
 	o.bindLimits(fs)
+	o.bindRestart(fs)
+	if o.verb == "run" {
+		o.bindAttachment(fs)
+	}
+	refuseRun(fs)
 	o.bindHealth(fs)
 	o.bindLog(fs)
 	fs.StringVar(&o.Platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
@@ -62,8 +68,6 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 func (o *runOptions) bindProcess(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.Interactive, "interactive", "i", false, "keep the input connected")
 	fs.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
-	fs.BoolVarP(&o.Detach, "detach", "d", false, "print the id and leave the container running")
-	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "detach from a terminal by these `KEYS`; \"\" for none")
 	fs.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
 	fs.StringVar(&o.Name, "name", "", "call the container `NAME` (default a random one)")
 	fs.StringVar(&o.CIDFile, "cidfile", "", "write the id to this new `FILE`")
@@ -115,20 +119,11 @@ func (o *runOptions) bindSecurity(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.Sysctl, "sysctl", nil, "set the namespaced kernel setting `KEY=VALUE`")
 }
 
-func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.Memory, "memory", "m", "", "limit memory to `BYTES`, or with k, m, g")
-	fs.StringVar(&o.MemorySwap, "memory-swap", "", "limit memory and swap together to `BYTES`; -1 for no limit")
-	fs.StringVar(&o.CPUs, "cpus", "", "limit to this `NUMBER` of CPUs, as in 1.5")
-	fs.Uint64VarP(&o.CPUShares, "cpu-shares", "c", 0, "give this relative `WEIGHT` of CPU time (default 1024)")
-	fs.StringVar(&o.CpusetCPUs, "cpuset-cpus", "", "run on these `CPUS` only, as in 0-2,4")
-	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "limit to this `NUMBER` of processes; -1 for no limit")
-}
-
-func (o *runOptions) run(g *global, args []string) (int, error) {
-	image := ""
+// prepare completes the options; the result is the image's name.
+func (o *runOptions) prepare(args []string) (image string, err error) {
 	if o.Rootfs == "" {
 		if len(args) == 0 {
-			return 0, hint.Newf("rc run", "see `rc run --help`", "no image is named")
+			return "", hint.Newf("rc "+o.verb, "see `rc "+o.verb+" --help`", "no image is named")
 		}
 		image, args = args[0], args[1:]
 	}
@@ -138,6 +133,14 @@ func (o *runOptions) run(g *global, args []string) (int, error) {
 	}
 	if o.flags.Changed("stop-timeout") {
 		o.StopTimeout = &o.stopTimeout
+	}
+	return image, nil
+}
+
+func (o *runOptions) run(g *global, args []string) (int, error) {
+	image, err := o.prepare(args)
+	if err != nil {
+		return 0, err
 	}
 	keys, err := parseDetachKeys(o.detachKeys)
 	if err != nil {

@@ -30,8 +30,9 @@ type Engine struct {
 	Warn     func(string)
 	programs string // folder of rc-init, rc-net and rc-image
 
-	mu   sync.Mutex
-	home *home
+	mu     sync.Mutex
+	home   *home
+	revive map[string]bool // containers to start by their policy
 }
 
 // home is U0 as one command holds it: the connection keeps the keeper from
@@ -262,10 +263,13 @@ func workingDir() string {
 	return "/"
 }
 
-// Close lets the keeper go when it has nothing else to do.
+// Close lets the keeper go when it has nothing else to do, and starts what was
+// found dead although its policy says otherwise.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.reviveAll(e.revive)
+	e.revive = nil
 	if e.home != nil {
 		e.home.keeper.Close()
 		_ = e.home.userns.Close()

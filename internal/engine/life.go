@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -13,15 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rc-containers/rc/cgroup"
-	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
-	"github.com/rc-containers/rc/internal/stage"
-	"github.com/rc-containers/rc/internal/stage/control"
-	"github.com/rc-containers/rc/internal/stage/start"
-	"github.com/rc-containers/rc/userns"
+	"github.com/rc-containers/rc/slirp"
 )
 
 // askTimeout bounds every question to a shim: one that is stopped or starved
@@ -134,254 +128,20 @@ func hidden(pid int) bool {
 	return pid > 0 && errors.Is(err, fs.ErrNotExist) && unix.Kill(pid, 0) == nil
 }
 
-// reconcile repairs a container whose life lock is free: a half-made one is
-// removed; one that its record calls alive lost its shim, so its orphan is
-// ended (it has lost its streams) and its fate recorded.
-func (e *Engine) reconcile(id string) error {
-	c, st, err := e.peek(id)
-	if err == nil && c != nil && (c.MachineID != record.MachineID() || st != nil && st.Status == record.Exited) {
-		return nil // another host's, or at rest
+// Ports are what is published of a container that runs; none of another.
+func (e *Engine) Ports(ref string) ([]slirp.Port, error) {
+	entry, err := e.find(ref, "show the ports of container "+ref)
+	if err != nil || !entry.Alive {
+		return nil, err
 	}
-	lock, err := e.Store.TakeLife(id)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil // alive after all, or somebody else repairs it
-	}
-	if err != nil {
-		return err
-	}
-	defer e.Store.DropLife(id, lock)
-	if c, st, err = e.peek(id); err != nil { // anew, under the lock
-		return err
-	}
-	if st != nil && st.Status == record.Exited || c != nil && shimLives(st) {
-		return nil
-	}
-	if path, err := e.Store.ControlPath(id); err == nil {
-		_ = os.Remove(path)
-	}
-	if c == nil || st == nil || st.Status == record.Created {
-		if e.endOrphan(st); st == nil || st.Cgroup == "" {
-			dropGroup(id)
-		}
-		return e.erase(id, c)
-	}
-	killed := e.endOrphan(st)
-	if c.AutoRemove {
-		return e.erase(id, c)
-	}
-	st.Status, st.Finished, st.PID, st.PIDStart = record.Exited, time.Now(), 0, 0
-	st.ExitCode, st.Error = -1, "its shim was killed; the exit code is not known"
-	if killed {
-		st.ExitCode, st.Error = 137, "its shim was killed, so the container was ended"
-	}
-	if st.BootID != record.BootID() {
-		st.Error = "the host was restarted while it ran"
-	}
-	if err := record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast); err != nil {
-		return &unsavedState{st, err}
-	}
-	return nil
+	return entry.Ports, nil
 }
 
-// unsavedState is what reconcile found out and could not write down, as on a
-// full disk: `ps` shows it all the same, and `rm` needs no byte.
-type unsavedState struct {
-	state *record.State
-	err   error
-}
-
-func (u *unsavedState) Error() string { return u.err.Error() }
-func (u *unsavedState) Unwrap() error { return u.err }
-
-func (e *Engine) peek(id string) (*record.Container, *record.State, error) {
-	c, err := e.Store.LoadContainer(id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	st, err := e.Store.LoadState(id)
-	return c, st, err
-}
-
-// endOrphan kills a payload without a shim. Its pid alone is not trusted: start
-// time and boot must agree, and the signal goes by pidfd.
-func (e *Engine) endOrphan(st *record.State) bool {
-	if st == nil {
-		return false
-	}
-	killed := false
-	if st.PID > 0 {
-		who := linux.Identity{PID: st.PID, StartTime: st.PIDStart, BootID: st.BootID}
-		if pidfd, err := who.Open(); err == nil {
-			killed = who.Alive() && linux.SignalPidfd(pidfd, unix.SIGKILL) == nil
-			_ = pidfd.SetReadDeadline(time.Now().Add(5 * time.Second))
-			_ = linux.WaitPidfd(pidfd)
-			_ = pidfd.Close()
-		}
-	}
-	if st.Cgroup != "" && st.BootID == record.BootID() {
-		g := cgroup.Open(st.Cgroup)
-		_ = g.Kill()
-		_ = g.Remove()
-	}
-	return killed
-}
-
-// erase removes a container that is at rest; the caller holds its life lock.
-func (e *Engine) erase(id string, c *record.Container) error {
-	var trees []string
-	// Of a shim that was killed after it had saved the end.
-	if path, err := e.Store.ControlPath(id); err == nil {
-		_ = os.Remove(path)
-	}
-	if c != nil {
-		if err := e.Store.DropName(c.Name, id); err != nil {
-			return err
-		}
-		trees = e.dropVolumes(c)
-	}
-	trash, err := e.Store.Trash(id)
-	if err != nil {
-		return hint.New("remove container "+shortID(id), rootCause(err), "")
-	}
-	if c != nil && c.Image != "" {
-		if err := e.Store.ReleaseImage(c.Image, id); err != nil {
-			return err
-		}
-	}
-	return e.removeTrees(append(trees, trash))
-}
-
-// removeTrees deletes folders: ourselves where every file is ours, else through
-// a helper in U0, where files of subordinate ids can be deleted.
-func (e *Engine) removeTrees(trees []string) error {
-	var left []string
-	for _, t := range trees {
-		if err := os.RemoveAll(t); err != nil {
-			rel, err := filepath.Rel(e.Store.Root, t)
-			if err != nil {
-				return err
-			}
-			left = append(left, rel)
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	h, err := e.enter()
-	if err != nil {
-		return err
-	}
-	conn, proc, err := e.converse(h, "rc-tidy", &start.TidyConfig{Root: e.Store.Root, Paths: left}, nil, &userns.Program{})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	defer proc.Close()
-	var m start.Message
-	files, err := conn.Recv(&m)
-	stage.CloseFiles(files)
-	_, _ = proc.Wait()
-	if err != nil {
-		return hint.New("delete "+strings.Join(left, " "), err, "")
-	}
-	if m.Fail != nil {
-		return m.Fail.Error()
-	}
-	return nil
-}
-
-// emptyTrash finishes what an interrupted removal left. Another command may be
-// doing the same, hence no complaint.
-func (e *Engine) emptyTrash() {
-	entries, err := os.ReadDir(e.Store.Path("trash"))
-	if err != nil || len(entries) == 0 {
-		return
-	}
-	var trees []string
-	for _, entry := range entries {
-		trees = append(trees, e.Store.Path("trash", entry.Name()))
-	}
-	_ = e.removeTrees(trees)
-}
+// Running tells whether the container's payload runs now, on this host.
+func (c *Entry) Running() bool { return c.State.Status == record.Running && c.Alive }
 
 // shimDied is what an attached rc says when its conversation breaks off.
 func (e *Engine) shimDied(id string, seen error) error {
 	err := e.reconcile(id)
 	return hint.New("follow container "+shortID(id), errors.Join(fmt.Errorf("its shim was killed (%w), so the container was ended", seen), err), "see `rc ps -a`")
 }
-
-// Remove removes containers. A running one is refused unless force kills it.
-func (e *Engine) Remove(ref string, force bool) (string, error) {
-	id, err := e.Store.FindContainer(ref)
-	if err != nil {
-		return "", err
-	}
-	alive, err := e.Store.Alive(id)
-	if err != nil {
-		return "", err
-	}
-	if st, err := e.Store.LoadState(id); alive || err == nil && shimLives(st) {
-		if !force {
-			return "", hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is running").WithCode(1)
-		}
-		if err := e.Kill(id); err != nil {
-			return "", err
-		}
-	} else if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
-		return "", damaged(ref, err)
-	}
-	lock, err := e.Store.TakeLife(id)
-	if err != nil {
-		return "", hint.New("remove container "+ref, err, "another command is working on it: try again").WithCode(1)
-	}
-	defer e.Store.DropLife(id, lock)
-	c, st, err := e.peek(id)
-	switch {
-	case err != nil && !force:
-		return "", damaged(ref, err)
-	case c != nil && c.MachineID != record.MachineID() && (st == nil || st.Status != record.Exited) && !force:
-		return "", hint.Newf("remove container "+ref, "remove it there, or if that host is gone: rc rm -f "+ref,
-			"it was started on another host (machine id %s) and may still run there", c.MachineID).WithCode(1)
-	case c == nil:
-		if _, err := os.Lstat(e.Store.ContainerDir(id)); err != nil {
-			return id, nil // --rm was quicker
-		}
-	}
-	return id, e.erase(id, c)
-}
-
-// damaged is a record that cannot be read, as after a power cut.
-func damaged(ref string, err error) error {
-	return hint.New("remove container "+ref, err, "to delete its folder all the same: rc rm -f "+ref).WithCode(1)
-}
-
-// Kill ends a running container at once and returns when its shim has recorded
-// the end and let its lock go.
-func (e *Engine) Kill(id string) error {
-	path, err := e.Store.ControlPath(id)
-	if err != nil {
-		return err
-	}
-	_, _, err = control.Ask(path, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout)
-	if err != nil && !errors.Is(err, control.ErrGone) {
-		return err
-	}
-	st, serr := e.Store.LoadState(id)
-	if err != nil && serr == nil {
-		e.endOrphan(st) // its socket went with the runtime folder: its shim sees the end
-	}
-	for range 500 {
-		alive, err := e.Store.Alive(id)
-		if err != nil || !alive && !shimLives(st) {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return hint.Newf("kill container "+shortID(id), fmt.Sprintf("look at its shim: pgrep -af %s", shortID(id)), "it did not end within 5 s")
-}
-
-// Running tells whether the container's payload runs now, on this host.
-func (c *Entry) Running() bool { return c.State.Status == record.Running && c.Alive }

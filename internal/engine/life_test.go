@@ -204,10 +204,10 @@ func TestOtherHostIsLeftAlone(t *testing.T) {
 	if entry.State.Status != record.Running || entry.Alive || entry.Running() {
 		t.Errorf("%+v", entry)
 	}
-	if _, err := w.Remove("far", false); err == nil || !strings.Contains(err.Error(), "another host") || hint.ExitCode(err) != 1 {
+	if _, err := w.Remove("far", false, false); err == nil || !strings.Contains(err.Error(), "another host") || hint.ExitCode(err) != 1 {
 		t.Errorf("removed under its feet: %v", err)
 	}
-	if _, err := w.Remove("far", true); err != nil {
+	if _, err := w.Remove("far", true, false); err != nil {
 		t.Error(err)
 	}
 	stillRuns(t, cmd, "another host's, by force")
@@ -227,7 +227,7 @@ func TestShimWithoutItsLock(t *testing.T) {
 	}
 	stillRuns(t, payload, "of a live shim")
 	stillRuns(t, cmd, "a live shim")
-	if _, err := w.Remove("web", false); err == nil || !strings.Contains(err.Error(), "it is running") {
+	if _, err := w.Remove("web", false, false); err == nil || !strings.Contains(err.Error(), "it is running") {
 		t.Errorf("%v", err)
 	}
 }
@@ -264,11 +264,11 @@ func TestDamagedRecord(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].ID != fine || len(w.warnings) != 1 || !strings.Contains(w.warnings[0], "aaaaaaaaaaaa") {
 			t.Errorf("%s: %+v %v %q", file, list, err, w.warnings)
 		}
-		_, err = w.Remove(id, false)
+		_, err = w.Remove(id, false, false)
 		if err == nil || !strings.Contains(err.Error(), "rc rm -f") || hint.ExitCode(err) != 1 {
 			t.Errorf("%s: %v", file, err)
 		}
-		if _, err := w.Remove(id, true); err != nil {
+		if _, err := w.Remove(id, true, false); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 		if _, err := os.Lstat(w.Store.ContainerDir(id)); !errors.Is(err, fs.ErrNotExist) {
@@ -301,18 +301,18 @@ func TestListNewestFirstAndTrash(t *testing.T) {
 func TestRemove(t *testing.T) {
 	w := newWorkshop(t)
 	id := w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Exited})
-	if got, err := w.Remove("web", false); err != nil || got != id {
+	if got, err := w.Remove("web", false, false); err != nil || got != id {
 		t.Errorf("%s %v", got, err)
 	}
 	w.gone(id, "web")
-	if _, err := w.Remove("web", false); !errors.Is(err, record.ErrNoContainer) {
+	if _, err := w.Remove("web", false, false); !errors.Is(err, record.ErrNoContainer) {
 		t.Errorf("%v", err)
 	}
 	id = w.put(&record.Container{ID: ident('b'), Name: "busy"}, &record.State{Status: record.Exited})
 	lock, err := w.Store.TakeLife(id)
 	must(t, err)
 	defer lock.Close()
-	if _, err := w.Remove("busy", false); err == nil || hint.ExitCode(err) != 1 {
+	if _, err := w.Remove("busy", false, false); err == nil || hint.ExitCode(err) != 1 {
 		t.Errorf("somebody works on it: %v", err)
 	}
 }
@@ -325,7 +325,7 @@ func TestRemoveRace(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				_, err := (&Engine{Store: w.Store, Warn: func(string) {}}).Remove(id, false)
+				_, err := (&Engine{Store: w.Store, Warn: func(string) {}}).Remove(id, false, false)
 				if err != nil && !errors.Is(err, record.ErrNoContainer) && !errors.Is(err, unix.EWOULDBLOCK) && !strings.Contains(err.Error(), "it is running") {
 					t.Error(err)
 				}
@@ -376,10 +376,10 @@ func TestRemoveRunning(t *testing.T) {
 		go func() { _ = cmd.Wait() }()
 		return &control.Reply{}, nil
 	})
-	if _, err := w.Remove("web", false); err == nil || !strings.Contains(err.Error(), "it is running") || hint.ExitCode(err) != 1 {
+	if _, err := w.Remove("web", false, false); err == nil || !strings.Contains(err.Error(), "it is running") || hint.ExitCode(err) != 1 {
 		t.Fatalf("%v", err)
 	}
-	if _, err := w.Remove("web", true); err != nil {
+	if _, err := w.Remove("web", true, false); err != nil {
 		t.Fatal(err)
 	}
 	if q := <-heard; q.Op != control.OpSignal || q.Signal != int(unix.SIGKILL) {

@@ -125,7 +125,7 @@ func (e *Engine) dropStaleName(name string) bool {
 	}
 	_ = e.reconcile(holder)
 	if _, err := os.Lstat(e.Store.ContainerDir(holder)); err == nil {
-		return false
+		return e.dropOldName(name, holder)
 	}
 	lock, err := e.Store.TakeLife(holder)
 	if err != nil {

@@ -216,13 +216,13 @@ func TestVolumesInUse(t *testing.T) {
 	w := newWorkshop(t)
 	must(t, os.MkdirAll(w.Store.Path("volumes/v/_data/x"), 0o700))
 	l := w.launch(&spec.Options{})
-	if fresh, err := l.makeVolume("v", w.Store.Path("volumes/v/_data"), false); fresh || err != nil {
+	if fresh, err := l.makeVolume(&record.Volume{Name: "v"}); fresh || err != nil {
 		t.Errorf("a used volume is fresh: %v", err)
 	}
 	if os.Getuid() != 0 {
 		must(t, os.Chmod(w.Store.Path("volumes"), 0o500))
 		defer os.Chmod(w.Store.Path("volumes"), 0o700)
-		_, err := l.makeVolume("new", w.Store.Path("volumes/new/_data"), false)
+		_, err := l.makeVolume(&record.Volume{Name: "new"})
 		if !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "rc --root DIR") {
 			t.Errorf("%v", err)
 		}

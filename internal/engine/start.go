@@ -42,7 +42,7 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	case running && entry.State.Status == record.Paused:
 		return 0, hint.Newf(op, "rc unpause "+ref, "it is paused").WithCode(1)
 	case running && o.Attach:
-		return 0, hint.Newf(op, "rc attach "+ref, "it runs already").WithCode(1)
+		return e.Attach(ref, AttachOptions{NoStdin: !o.Interactive}, o.Streams)
 	case running && entry.State.Status != record.Created && entry.State.Status != record.Exited:
 		return 0, nil
 	}

@@ -37,7 +37,7 @@ type builder struct {
 func Build(in *Input) (*Plan, error) {
 	b := newBuilder(in)
 	steps := append(b.flagSteps(), b.platform, b.idMaps, b.user, b.command,
-		b.hostRoot, b.environment, b.health, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
+		b.hostRoot, b.environment, b.health, b.logAttrs, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
 	if err := run(steps); err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func newBuilder(in *Input) *builder {
 // flagSteps need neither the image nor the id maps.
 func (b *builder) flagSteps() []func() error {
 	return []func() error{b.names, b.rootfs, b.namespaces, b.usernsFlag, b.network, b.publish,
-		b.hostname, b.resolver, b.typedEnv, b.workdir, b.resources, b.shmFlag, b.capabilities, b.securityOpts, b.rlimits, b.sysctls, b.stop,
-		b.labels, b.volumeFlags, b.mountFlags, b.tmpfsFlags, b.devices, b.healthFlags}
+		b.hostname, b.resolver, b.typedEnv, b.workdir, b.resources, b.shmFlag, b.capabilities, b.securityOpts, b.rlimits, b.sysctls, b.stop, b.restart,
+		b.labels, b.log, b.volumeFlags, b.mountFlags, b.tmpfsFlags, b.devices, b.healthFlags}
 }
 
 func run(steps []func() error) error {

@@ -70,6 +70,11 @@ type Options struct {
 	CpusetCPUs string
 	PidsLimit  int64
 
+	MemoryReservation string
+	CPUPeriod         int64 // µs
+	CPUQuota          int64
+	CpusetMems        string
+
 	Health HealthOptions
 
 	Restart string // no, on-failure[:N], always, unless-stopped

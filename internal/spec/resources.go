@@ -16,7 +16,32 @@ const defaultShmSize = 64 << 20
 // resources reads the limits, with Docker's checks (moby, daemon/daemon_unix.go,
 // verifyPlatformContainerResources). Whether they can be honoured here is
 // package cgroup's to say.
-func (b *builder) resources() (err error) {
+func (b *builder) resources() error {
+	if err := b.parseLimits(); err != nil {
+		return err
+	}
+	r := &b.plan.Resources
+	switch {
+	case r.MemorySwap > 0 && r.Memory == 0:
+		return refuse("--memory-swap", b.o.MemorySwap, "give --memory too", "it is memory and swap together, and no --memory is given")
+	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
+		return refuse("--memory-swap", b.o.MemorySwap, "give the sum of memory and swap, or -1 for all the swap there is", "less than --memory %s: it is memory and swap together", quoted(b.o.Memory))
+	}
+	// Again by cgroup's own rules, so that what it would refuse after an image was
+	// pulled is refused before.
+	return r.Validate()
+}
+
+// Limits reads the limits among the flags for `rc update`, where only some are
+// given: what has to fit together is checked when they have met the others.
+func Limits(o *Options) (cgroup.Resources, error) {
+	b := newBuilder(&Input{Options: o})
+	err := b.parseLimits()
+	return b.plan.Resources, err
+}
+
+// parseLimits checks each limit by itself.
+func (b *builder) parseLimits() (err error) {
 	r := &b.plan.Resources
 	if r.Memory, err = cgroup.ParseBytes(b.o.Memory); err != nil {
 		return badFlag("--memory", b.o.Memory, err, "")
@@ -27,12 +52,10 @@ func (b *builder) resources() (err error) {
 	if r.MemorySwap, err = cgroup.ParseMemorySwap(b.o.MemorySwap); err != nil {
 		return badFlag("--memory-swap", b.o.MemorySwap, err, "")
 	}
-	switch {
-	case r.MemorySwap > 0 && r.Memory == 0:
-		return refuse("--memory-swap", b.o.MemorySwap, "give --memory too", "it is memory and swap together, and no --memory is given")
-	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
-		return refuse("--memory-swap", b.o.MemorySwap, "give the sum of memory and swap, or -1 for all the swap there is", "less than --memory %s: it is memory and swap together", quoted(b.o.Memory))
+	if r.MemoryReservation, err = cgroup.ParseBytes(b.o.MemoryReservation); err != nil {
+		return badFlag("--memory-reservation", b.o.MemoryReservation, err, "")
 	}
+	r.CPUPeriod, r.CPUQuota, r.CpusetMems = b.o.CPUPeriod, b.o.CPUQuota, b.o.CpusetMems
 	if err := b.cpuLimits(); err != nil {
 		return err
 	}
@@ -40,9 +63,7 @@ func (b *builder) resources() (err error) {
 		return refuse("--pids-limit", strconv.FormatInt(b.o.PidsLimit, 10), "give a number of processes, or -1 for no limit", "negative")
 	}
 	r.PidsLimit = b.o.PidsLimit
-	// Again by cgroup's own rules, so that what it would refuse after an image was
-	// pulled is refused before.
-	return r.Validate()
+	return nil
 }
 
 func (b *builder) cpuLimits() (err error) {

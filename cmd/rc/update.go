@@ -1,0 +1,83 @@
+package main
+
+import (
+	"github.com/spf13/pflag"
+
+	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/spec"
+)
+
+// updateOptions are limits as `rc run` has them, and the restart policy.
+type updateOptions struct{ runOptions }
+
+func updateCommand() *command {
+	o := &updateOptions{}
+	return &command{
+		name: "update", args: "CONTAINER...", short: "Change the limits or the restart policy of containers",
+		long:     "What runs has the new limits at once, and each keeps them for its later starts.",
+		examples: []string{"rc update --memory 512m --cpus 2 web", "rc update --restart unless-stopped web"},
+		flags: func(fs *pflag.FlagSet) {
+			o.flags = fs
+			o.bindLimits(fs)
+			o.bindRestart(fs)
+			refuseUpdate(fs)
+		},
+		run: o.update,
+	}
+}
+
+func (o *updateOptions) update(g *global, args []string) (int, error) {
+	changed := map[string]bool{}
+	o.flags.Visit(func(f *pflag.Flag) { changed[f.Name] = true })
+	if len(changed) == 0 {
+		return 0, hint.Newf("rc update", "see `rc update --help`", "no flag says what to change").WithCode(1)
+	}
+	var ch engine.Change
+	if changed["restart"] {
+		policy, err := spec.ParseRestart(o.Restart)
+		if err != nil {
+			return 0, err
+		}
+		ch.Restart = &policy
+		delete(changed, "restart")
+	}
+	if len(changed) > 0 {
+		wanted, err := spec.Limits(&o.Options)
+		if err != nil {
+			return 0, err
+		}
+		ch.Limits = func(r *cgroup.Resources) error { return mergeLimits(r, wanted, changed) }
+	}
+	return withEngine(g, "update", args, func(e *engine.Engine) (int, error) {
+		return eachPrinted(args, func(ref string) error { return e.Update(ref, ch) })
+	})
+}
+
+// mergeLimits replaces the limits whose flags were given.
+func mergeLimits(r *cgroup.Resources, wanted cgroup.Resources, changed map[string]bool) error {
+	if changed["memory"] {
+		// Docker's rule: the total must move with it, unless it follows by itself.
+		if r.MemorySwap > 0 && !changed["memory-swap"] && wanted.Memory > r.MemorySwap {
+			return hint.Newf("--memory", "give --memory-swap at the same time", "more than the --memory-swap that it has")
+		}
+		r.Memory = wanted.Memory
+	}
+	for flag, set := range map[string]func(){
+		"memory-swap":        func() { r.MemorySwap = wanted.MemorySwap },
+		"memory-reservation": func() { r.MemoryReservation = wanted.MemoryReservation },
+		"cpus":               func() { r.NanoCPUs, r.CPUQuota, r.CPUPeriod = wanted.NanoCPUs, 0, 0 },
+		"cpu-quota":          func() { r.CPUQuota, r.NanoCPUs = wanted.CPUQuota, 0 },
+		"cpu-period":         func() { r.CPUPeriod, r.NanoCPUs = wanted.CPUPeriod, 0 },
+		"cpu-shares":         func() { r.CPUShares = wanted.CPUShares },
+		"cpuset-cpus":        func() { r.CpusetCPUs = wanted.CpusetCPUs },
+		"cpuset-mems":        func() { r.CpusetMems = wanted.CpusetMems },
+		"pids-limit":         func() { r.PidsLimit = wanted.PidsLimit },
+	} {
+		if changed[flag] {
+			set()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/spec"
+	"github.com/rc-containers/rc/internal/stage"
+)
+
+// Rename gives a container another name. The new one is claimed before the record
+// changes and the old one freed after: at no moment is the container without one.
+func (e *Engine) Rename(ref, name string) error {
+	op := fmt.Sprintf("rename container %s to %q", ref, name)
+	entry, err := e.find(ref, op)
+	if err != nil {
+		return err
+	}
+	if err := spec.CheckName(name); err != nil {
+		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
+	}
+	if name == entry.Name {
+		return hint.Newf(op, "choose another name", "that is its name already").WithCode(1)
+	}
+	old, claimed := "", false
+	err = e.Store.EditContainer(entry.ID, func(c *record.Container) error {
+		old, c.Name = c.Name, name
+		if holder, err := e.Store.NameHolder(name); err == nil && holder == entry.ID {
+			return nil // of a rename that was killed
+		}
+		_, err := e.claimName(name, entry.ID)
+		claimed = err == nil
+		return err
+	})
+	if err != nil {
+		if claimed {
+			_ = e.Store.DropName(name, entry.ID)
+		}
+		fix := fixOf(err)
+		if fix == "" {
+			fix = diskFix(err)
+		}
+		return hint.New(op, reason(rootCause(err)), fix).WithCode(1)
+	}
+	_ = e.Store.DropName(old, entry.ID)
+	entry.Name = name
+	e.event(&entry.Container, "rename", map[string]string{"oldName": old})
+	return nil
+}
+
+// Change is what `rc update` changes; nil means: as it is.
+type Change struct {
+	Restart *record.RestartPolicy
+	Limits  func(*cgroup.Resources) error // changes some of the limits; nil for none
+}
+
+// Update changes the limits and the restart policy of a container, running or not.
+func (e *Engine) Update(ref string, ch Change) error {
+	op := "update container " + ref
+	entry, err := e.find(ref, op)
+	if err != nil {
+		return err
+	}
+	if ch.Restart != nil && ch.Restart.Name != "" && entry.AutoRemove {
+		return hint.Newf(op, "leave out --restart", "it was made with --rm").WithCode(1)
+	}
+	// One lock for both files: two updates at once do not lose each other's.
+	err = e.Store.EditContainer(entry.ID, func(c *record.Container) error {
+		if ch.Restart != nil {
+			c.Restart = *ch.Restart
+		}
+		if ch.Limits == nil {
+			return nil
+		}
+		return e.updateLimits(entry, ch.Limits)
+	})
+	if err != nil {
+		fix := fixOf(err)
+		if fix == "" {
+			fix = diskFix(err)
+		}
+		return hint.New(op, reason(err), fix).WithCode(1)
+	}
+	e.event(&entry.Container, "update", nil)
+	if ch.Restart != nil {
+		entry.Restart = *ch.Restart
+		e.readyForRestart(&entry.Container)
+	}
+	return nil
+}
+
+// updateLimits applies the limits to what runs, then keeps them for later starts.
+func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error) error {
+	cfg, err := e.LoadConfig(entry.ID)
+	if err != nil {
+		return err
+	}
+	before := cfg.Again.Resources
+	if err := change(&cfg.Again.Resources); err != nil {
+		return err
+	}
+	if err := cfg.Again.Resources.Validate(); err != nil {
+		return err
+	}
+	group := entry.State.Cgroup
+	switch {
+	case entry.Alive && group == "":
+		return hint.Newf("change the limits", "see `rc info`, then restart the container", "it runs without a cgroup of its own")
+	case entry.Alive:
+		if err := cgroup.Open(group).Update(before, cfg.Again.Resources); err != nil {
+			return err
+		}
+	default:
+		if _, err := cgroup.Find(); err != nil && !cfg.Again.Resources.Empty() {
+			return err
+		}
+	}
+	data, err := stage.Encode(cfg)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(e.Store.ContainerDir(entry.ID), "config.json"), data, 0o600, atomicfile.Fast)
+}
+
+// dropOldName frees a name that a killed rename left behind beside the other one.
+// A rename that is at work holds the folder's lock.
+func (e *Engine) dropOldName(name, holder string) bool {
+	freed := false
+	err := e.Store.TryEditContainer(holder, func(c *record.Container) error {
+		if c.Name != name && c.Name != "" {
+			freed = e.Store.DropName(name, holder) == nil
+		}
+		return errNoChange
+	})
+	return freed && errors.Is(err, errNoChange)
+}
+
+var errNoChange = fmt.Errorf("nothing to save: %w", fs.ErrInvalid)

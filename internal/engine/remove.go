@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Remove removes a container; volumes says whether its anonymous volumes go with
+// it. A running one is refused unless force kills it. The result is its id.
+func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
+	id, err := e.Store.FindContainer(ref)
+	if err != nil {
+		return "", err
+	}
+	alive, err := e.Store.Alive(id)
+	if err != nil {
+		return "", err
+	}
+	st, serr := e.Store.LoadState(id)
+	if alive || serr == nil && shimLives(st) {
+		if !force {
+			return "", hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is %s", inWords(st)).WithCode(1)
+		}
+		if err := e.end(id); err != nil {
+			return "", err
+		}
+	} else if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
+		return "", damaged(ref, err)
+	}
+	e.doNotRevive(id)
+	lock, err := e.Store.TakeLife(id)
+	if err != nil {
+		return "", hint.New("remove container "+ref, errBusy, "try again").WithCode(1)
+	}
+	defer e.Store.DropLife(id, lock)
+	c, st, err := e.peek(id)
+	switch {
+	case err != nil && !force:
+		return "", damaged(ref, err)
+	case c != nil && c.MachineID != record.MachineID() && !force:
+		return "", e.elsewhere(c, "remove container "+ref)
+	case c == nil:
+		if _, err := os.Lstat(e.Store.ContainerDir(id)); err != nil {
+			return id, nil // --rm was quicker
+		}
+	}
+	_ = st
+	return id, e.erase(id, c, volumes)
+}
+
+// inWords names a live container's status for a refusal.
+func inWords(st *record.State) string {
+	if st == nil || st.Status == record.Created || st.Status == record.Exited {
+		return "being started"
+	}
+	return string(st.Status)
+}
+
+// damaged is a record that cannot be read, as after a power cut.
+func damaged(ref string, err error) error {
+	return hint.New("remove container "+ref, err, "to delete its folder all the same: rc rm -f "+ref).WithCode(1)
+}
+
+// erase removes a container that is at rest; the caller holds its life lock.
+func (e *Engine) erase(id string, c *record.Container, volumes bool) error {
+	var trees []string
+	// Of a shim that was killed after it had saved the end.
+	if path, err := e.Store.ControlPath(id); err == nil {
+		_ = os.Remove(path)
+	}
+	if c != nil {
+		if err := e.Store.DropName(c.Name, id); err != nil {
+			return err
+		}
+		if volumes {
+			trees = e.dropVolumes(c)
+		}
+	}
+	trash, err := e.Store.Trash(id)
+	if err != nil {
+		return hint.New("remove container "+shortID(id), rootCause(err), "")
+	}
+	if c != nil {
+		e.event(c, "destroy", nil)
+	}
+	if c != nil && c.Image != "" {
+		if err := e.Store.ReleaseImage(c.Image, id); err != nil {
+			return err
+		}
+	}
+	return e.removeTrees(append(trees, trash))
+}
+
+// removeTrees deletes folders: ourselves where every file is ours, else through
+// a helper in U0, where files of subordinate ids can be deleted.
+func (e *Engine) removeTrees(trees []string) error {
+	var left []string
+	for _, t := range trees {
+		if err := os.RemoveAll(t); err != nil {
+			rel, err := filepath.Rel(e.Store.Root, t)
+			if err != nil {
+				return err
+			}
+			left = append(left, rel)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	h, err := e.enter()
+	if err != nil {
+		return err
+	}
+	conn, proc, err := e.converse(h, "rc-tidy", &start.TidyConfig{Root: e.Store.Root, Paths: left}, nil, &userns.Program{})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer proc.Close()
+	var m start.Message
+	files, err := conn.Recv(&m)
+	stage.CloseFiles(files)
+	_, _ = proc.Wait()
+	if err != nil {
+		return hint.New("delete "+strings.Join(left, " "), err, "")
+	}
+	if m.Fail != nil {
+		return m.Fail.Error()
+	}
+	return nil
+}
+
+// emptyTrash finishes what an interrupted removal left. Another command may be
+// doing the same, hence no complaint.
+func (e *Engine) emptyTrash() {
+	entries, err := os.ReadDir(e.Store.Path("trash"))
+	if err != nil || len(entries) == 0 {
+		return
+	}
+	var trees []string
+	for _, entry := range entries {
+		trees = append(trees, e.Store.Path("trash", entry.Name()))
+	}
+	_ = e.removeTrees(trees)
+}
