@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,13 @@ func TestStats(t *testing.T) {
 	}
 	if oom, err := g.OOMKilled(); !oom || err != nil {
 		t.Errorf("OOMKilled %v, %v", oom, err)
+	}
+	f.put(g.Path, "cgroup.procs", "")
+	f.put(g.Path+"/payload", "cgroup.procs", "12\n0\n")
+	must(t, os.Mkdir(g.Path+"/payload/inner", 0o700))
+	f.put(g.Path+"/payload/inner", "cgroup.procs", "7\n12\n")
+	if pids, err := g.Processes(); err != nil || !slices.Equal(pids, []int{7, 12}) {
+		t.Errorf("processes %v, %v", pids, err)
 	}
 	must(t, os.Remove(g.Path+"/memory.events"))
 	if oom, err := g.OOMKilled(); oom || err != nil {

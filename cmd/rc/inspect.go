@@ -38,8 +38,8 @@ func inspectCommand(kind string) *command {
 		if kind != "image" {
 			fs.BoolVarP(&o.size, "size", "s", false, "show SizeRw and SizeRootFs, in bytes")
 		}
-		if kind == "" {
-			fs.StringVar(&o.kind, "type", "", "look for this `TYPE` only: container or image")
+		if kind != "image" {
+			fs.StringVar(&o.kind, "type", kind, "look for this `TYPE` only: container or image")
 		}
 	}
 	switch kind {
