@@ -46,7 +46,7 @@ func (s *shim) serveCaller(rc *stage.Conn) {
 // daemon/kill.go): no policy applies to that end, and a wait for a restart is over.
 func (s *shim) kill(sig unix.Signal, byPolicy bool) error {
 	final := sig == unix.SIGKILL || sig == unix.Signal(s.cfg.StopSignal)
-	waiting := s.snapshot().Status == record.Restarting
+	waiting := s.waiting()
 	if final && !byPolicy {
 		waiting = s.rest(false)
 	}
@@ -70,7 +70,7 @@ func (s *shim) rest(keep bool) (waiting bool) {
 	s.mu.Lock()
 	s.state.Stopped = true
 	s.keep = s.keep || keep
-	waiting = s.state.Status == record.Restarting
+	waiting = s.state.Status == record.Restarting && !s.launched
 	if waiting {
 		select {
 		case <-s.stopped:
@@ -84,6 +84,13 @@ func (s *shim) rest(keep bool) (waiting bool) {
 		_ = s.save(atomicfile.Fast) // should we be killed now, nobody starts it again
 	}
 	return waiting
+}
+
+// waiting tells whether a restart is to come.
+func (s *shim) waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Status == record.Restarting && !s.launched
 }
 
 // deliver passes a signal to the payload. When that has ended already, and only
@@ -171,8 +178,6 @@ func (s *shim) answer(conn *stage.Conn, done func()) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	s.answers.RLock()
-	defer s.answers.RUnlock()
 	if q.Op == control.OpExec || q.Op == control.OpAttach {
 		s.talk(conn, q, files)
 		return
@@ -227,6 +232,7 @@ func (s *shim) delist(conn *stage.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.waiters, conn)
+	delete(s.leaving, conn)
 }
 
 // waitAgain goes on with a connection on which the program before us was asked to
@@ -235,8 +241,6 @@ func (s *shim) waitAgain(conn *stage.Conn) {
 	ended := s.enlist(conn)
 	go func() {
 		defer conn.Close()
-		s.answers.RLock()
-		defer s.answers.RUnlock()
 		<-ended
 		defer s.busy()()
 		s.delist(conn)
@@ -247,13 +251,18 @@ func (s *shim) waitAgain(conn *stage.Conn) {
 }
 
 // lastAnswers lets those who waited for the end hear of it: this process is about
-// to exit.
+// to exit, or to wait for a restart.
 func (s *shim) lastAnswers(bound time.Duration) {
-	told := make(chan struct{})
-	go func() { s.answers.Lock(); close(told) }()
-	select {
-	case <-told:
-	case <-time.After(bound):
+	for begin := time.Now(); time.Since(begin) < bound; time.Sleep(time.Millisecond) {
+		s.work.mu.Lock()
+		left := s.work.n
+		s.work.mu.Unlock()
+		s.mu.Lock()
+		left += len(s.leaving)
+		s.mu.Unlock()
+		if left == 0 {
+			return
+		}
 	}
 }
 

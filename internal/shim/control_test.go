@@ -65,7 +65,7 @@ func (s *stand) endsWith() {
 	go func() {
 		_, _ = s.init.Wait()
 		s.update(func(st *record.State) { st.Status, st.ExitCode = record.Exited, 143 })
-		close(s.done)
+		s.finish()
 	}()
 }
 
@@ -273,7 +273,7 @@ func TestLastAnswers(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond) // until all wait
 	s.update(func(st *record.State) { st.Status = record.Exited })
-	close(s.done)
+	s.finish()
 	s.lastAnswers(5 * time.Second) // after this, nothing of the shim runs
 	s.closeControl()
 	wg.Wait()

@@ -69,6 +69,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 	st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, now, code, oom
 	st.PID, st.PIDStart = 0, 0
 	if again {
+		s.launched = false
 		wait = nextBackoff(s.backoff, now.Sub(st.Started))
 		s.backoff = wait
 		st.Status, st.NextStart = record.Restarting, now.Add(wait)
@@ -97,26 +98,30 @@ func (s *shim) tellEnd(code int, oom bool) {
 // Without one, it also gives up what the shim is known by.
 func (s *shim) farewell(exit *start.Exit) {
 	again := s.snapshot().Status == record.Restarting
-	s.finish(exit)
+	s.finish()
 	if !again {
 		s.closeControl()
 		s.store.DropLife(s.cfg.ID, s.files["life"])
 	}
 	if exit != nil {
 		_ = s.tell(&start.Message{Kind: start.KindExited, Exit: exit})
-		s.rc = nil
+		if s.rc != nil { // it may take its time to leave; what was sent arrives
+			_ = unix.Shutdown(conversation, unix.SHUT_RDWR)
+			s.rc = nil
+		}
 	}
 	s.lastAnswers(time.Second)
 }
 
 // finish wakes those who wait for the end of this life.
-func (s *shim) finish(*start.Exit) {
+func (s *shim) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-s.done:
 	default:
 		close(s.done)
+		s.leaving, s.waiters = s.waiters, nil
 	}
 	if s.state.Status == record.Restarting {
 		s.done = make(chan struct{})

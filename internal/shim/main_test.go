@@ -22,10 +22,11 @@ import (
 	_ "github.com/rc-containers/rc/userns/nsjoin" // a copy of the test binary plays rc-init
 )
 
-var roles = map[string]func(*stage.Conn) int{"rc-shim": Main, "rc-boot": boot.Main, "rc-tidy": Tidy, "rc-probe": Probe, "rc-unshare": Unshare, "rc-lend": Lend, "rc-cover": Cover}
+var roles = map[string]func(*stage.Conn) int{"rc-shim": Main, "rc-boot": boot.Main, "rc-exec": boot.Exec, "rc-tidy": Tidy, "rc-probe": Probe, "rc-unshare": Unshare, "rc-lend": Lend, "rc-cover": Cover}
 
 func TestMain(m *testing.M) {
 	if role := roles[filepath.Base(os.Args[0])]; role != nil {
+		settleAfter, settleAgain, restless = 200*time.Millisecond, 100*time.Millisecond, true
 		os.Exit(role(stage.NewConn(4)))
 	}
 	os.Exit(m.Run())

@@ -22,9 +22,10 @@ import (
 // as large: what building the container took is not given back by Go's runtime
 // (arenas, stacks, the pages of data that it wrote), and 300 containers have 300
 // shims. Figures: docs/benchmarks.md.
-const (
+var ( // tests are less patient
 	settleAfter = 3 * time.Second  // the first time: longer than a short container lives
 	settleAgain = 30 * time.Second // after an exec or an attach
+	restless    = false            // settle again though nothing happened
 )
 
 // occupied counts what an execve must not cut off: requests, attached callers,
@@ -202,7 +203,8 @@ func (s *shim) inherit(h *handover) {
 // adopt goes on with a container that runs.
 func (s *shim) adopt(h *handover) {
 	s.inherit(h)
-	s.started = true
+	s.started, s.launched = true, true
+	s.work.grown = restless
 	take := func(name string) *os.File {
 		f := s.files[name]
 		delete(s.files, name)

@@ -53,14 +53,16 @@ type shim struct {
 	control *stage.Listener
 	said    []string // lines for the user, told with Created
 
-	mu      sync.Mutex // guards state, done, waiters and stopping, which the control socket's readers use
-	state   record.State
-	done    chan struct{} // closed when the end is recorded; a new one for each life by policy
-	waiters map[*stage.Conn]struct{}
-	stopped chan struct{} // closed when a user's stop cancels the wait for a restart
-	ending  bool          // a user's stop is under way: the end is told as one
-	renew   bool          // start it again after this life, whatever the policy says
-	keep    bool          // a stop that is followed by a start: no removal
+	mu       sync.Mutex // guards state, done, waiters and stopping, which the control socket's readers use
+	state    record.State
+	done     chan struct{} // closed when the end is recorded; a new one for each life by policy
+	waiters  map[*stage.Conn]struct{}
+	leaving  map[*stage.Conn]struct{} // waiters whose end has come
+	stopped  chan struct{}            // closed when a user's stop cancels the wait for a restart
+	ending   bool                     // a user's stop is under way: the end is told as one
+	launched bool                     // it runs, or is about to: signals go to init
+	renew    bool                     // start it again after this life, whatever the policy says
+	keep     bool                     // a stop that is followed by a start: no removal
 
 	saves    sync.Mutex // one writer of state.json at a time
 	pausing  sync.Mutex
@@ -74,7 +76,6 @@ type shim struct {
 	before   *record.State // of a container that is started once more by rc
 	backoff  time.Duration
 	undo     unwind.Stack
-	answers  sync.RWMutex // read-locked by each request that is being obeyed
 }
 
 // Main runs as rc-shim; conv is the conversation with rc, or what the program
@@ -278,6 +279,9 @@ func (s *shim) run() error {
 	if err := s.connect(); err != nil {
 		return err
 	}
+	if err := s.launch(); err != nil {
+		return err
+	}
 	if err := s.conv.Send(&start.Message{Kind: start.KindExec}); err != nil {
 		return s.initDied("before it ran the command")
 	}
@@ -309,6 +313,21 @@ func (s *shim) run() error {
 	}
 	s.work.grown = true
 	s.healthStarted()
+	return nil
+}
+
+// errCalledOff is a restart that a user's stop has overtaken.
+var errCalledOff = errors.New("the user has stopped it")
+
+// launch is the point after which a stop has to signal: until then it calls the
+// start off.
+func (s *shim) launch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byPolicy && s.state.Stopped {
+		return errCalledOff
+	}
+	s.launched = true
 	return nil
 }
 
@@ -393,7 +412,7 @@ func (s *shim) abandon(err error) {
 	if s.cfg == nil || s.store == nil {
 		return
 	}
-	s.finish(nil)
+	s.finish()
 	s.closeControl()
 	switch {
 	case s.byPolicy, gone && !s.cfg.Fresh:
@@ -411,9 +430,15 @@ func (s *shim) abandon(err error) {
 func (s *shim) refused(err error) {
 	s.update(func(st *record.State) {
 		if s.started || s.byPolicy {
-			st.Status, st.Finished = record.Exited, time.Now()
+			st.Status = record.Exited
 		}
-		st.ExitCode, st.Error, st.NextStart = hint.ExitCode(err), err.Error(), time.Time{}
+		if s.started {
+			st.Finished = time.Now()
+		}
+		st.NextStart = time.Time{}
+		if !errors.Is(err, errCalledOff) {
+			st.ExitCode, st.Error = hint.ExitCode(err), err.Error()
+		}
 		st.PID, st.PIDStart, st.ShimPID, st.ShimStart, st.Cgroup, st.Net = 0, 0, 0, 0, "", nil
 	})
 	_ = s.save(atomicfile.Fast)
