@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -140,7 +141,10 @@ func (s *shim) execAgain(h *handover, files map[string]*os.File) error {
 	if err := unix.Dup3(int(sealed.Fd()), conversation, 0); err != nil {
 		return err
 	}
+	// Its default would end the next program before that has a handler (reopen.go).
+	signal.Ignore(unix.SIGUSR2)
 	err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	signal.Notify(make(chan os.Signal, 1), unix.SIGUSR2) // children shall not inherit that
 	_ = unix.Dup3(before, conversation, unix.O_CLOEXEC)
 	_ = linux.CloexecFrom(3)
 	return fmt.Errorf("execute the shim again: %w", err)

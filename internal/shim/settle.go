@@ -85,6 +85,7 @@ func (s *shim) settler(wait time.Duration) {
 			return
 		case <-time.After(wait):
 		}
+		s.reopen()
 		if s.idleFor(wait) && s.streams.quiet() {
 			s.settle()
 		}
@@ -189,6 +190,7 @@ func (s *shim) inherit(h *handover) {
 		}
 	}
 	_ = s.settleIn()
+	go s.watchRuntime()
 	if f := all["control"]; f != nil {
 		path, _ := s.store.ControlPath(s.cfg.ID)
 		s.control = stage.Inherit(detachFD(f), path)

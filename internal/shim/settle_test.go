@@ -166,3 +166,30 @@ func TestOwnProgram(t *testing.T) {
 		t.Errorf("%d of %d bytes", st.Size, mine.Size)
 	}
 }
+
+// A logout takes the runtime folder away; the shim is found again in the next.
+func TestRealReopen(t *testing.T) {
+	c := detached(t, record.RestartPolicy{}, `trap 'exit 9' TERM; while :; do sleep 0.05; done`)
+	c.settled(c.state())
+	old, err := c.store.Runtime()
+	must(t, err)
+	must(t, os.RemoveAll(old))
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	c.store, err = record.Open(c.store.Root)
+	must(t, err)
+	dir, err := c.store.Runtime()
+	must(t, err)
+	if dir == old {
+		t.Fatal("the same folder")
+	}
+	must(t, c.shim.Signal(unix.SIGUSR2))
+	for range 500 {
+		if alive, err := c.store.Alive(testID); err == nil && alive {
+			if _, err := c.ask(control.Request{Op: control.OpState}); err == nil {
+				break
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.stop()
+}

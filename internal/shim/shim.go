@@ -64,18 +64,19 @@ type shim struct {
 	renew    bool                     // start it again after this life, whatever the policy says
 	keep     bool                     // a stop that is followed by a start: no removal
 
-	saves    sync.Mutex // one writer of state.json at a time
-	pausing  sync.Mutex
-	endings  sync.Mutex // held while the payload's end is dealt with, or the shim executes itself
-	accepts  sync.WaitGroup
-	work     occupied
-	reaped   bool // init was waited for: its pid may be somebody else's
-	started  bool
-	byPolicy bool // this is a restart by policy: no rc, and what rc made is there
-	known    known
-	before   *record.State // of a container that is started once more by rc
-	backoff  time.Duration
-	undo     unwind.Stack
+	saves     sync.Mutex // one writer of state.json at a time
+	reopening sync.Mutex
+	pausing   sync.Mutex
+	endings   sync.Mutex // held while the payload's end is dealt with, or the shim executes itself
+	accepts   sync.WaitGroup
+	work      occupied
+	reaped    bool // init was waited for: its pid may be somebody else's
+	started   bool
+	byPolicy  bool // this is a restart by policy: no rc, and what rc made is there
+	known     known
+	before    *record.State // of a container that is started once more by rc
+	backoff   time.Duration
+	undo      unwind.Stack
 }
 
 // Main runs as rc-shim; conv is the conversation with rc, or what the program
@@ -138,6 +139,7 @@ func (s *shim) receive() error {
 	if s.cfg.Without != "" {
 		_ = os.Setenv("RC_TEST_WITHOUT", s.cfg.Without)
 	}
+	go s.watchRuntime()
 	return s.settleIn()
 }
 
