@@ -54,5 +54,6 @@ func (c *common) session(verb, platform string) (*transfer.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Removes = verb == "rmi" || verb == "image prune"
 	return transfer.Open(o)
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Quiet     bool
 	Out       io.Writer // results: references and ids
 	Report    io.Writer // progress; bars when it is a terminal
+	Removes   bool      // it only removes, and must work on a disk without a byte
 }
 
 // Session is one verb at work: an open store and a folder for its large
@@ -65,7 +66,8 @@ func Open(o Options) (*Session, error) {
 	if s.sys, err = systemContext(o); err != nil {
 		return nil, err
 	}
-	if err := s.makeWork(); err != nil {
+	err = s.makeWork()
+	if full := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT); err != nil && !(full && o.Removes) {
 		return nil, hint.New("make a folder for temporary files", err, "make room, or name another folder: rc --root DIR ...")
 	}
 	s.sys.BigFilesTemporaryDir = s.work
@@ -84,8 +86,12 @@ func (s *Session) Close() {
 	if s.layers != nil {
 		_ = s.layers.Close()
 	}
-	_ = os.RemoveAll(s.work)
-	_ = s.lock.Close()
+	if s.work != "" {
+		_ = os.RemoveAll(s.work)
+	}
+	if s.lock != nil {
+		_ = s.lock.Close()
+	}
 }
 
 // makeWork makes cache/tmp/<random>, locked while this process lives, and
