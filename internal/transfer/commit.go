@@ -72,6 +72,9 @@ func (s *Session) Commit(ctx context.Context, f *Files) error {
 		}
 	}
 	c.event(id, full)
+	if full != "" {
+		s.event("tag", "sha256:"+id, familiar(full))
+	}
 	_, err = fmt.Fprintf(s.Out, "sha256:%s\n", id)
 	return err
 }

@@ -80,6 +80,7 @@ func (s *Session) importFile(ctx context.Context, plain, full string, config img
 			return err
 		}
 	}
+	s.event("import", "sha256:"+o.id, familiar(full))
 	fmt.Fprintf(s.Out, "sha256:%s\n", o.id)
 	return nil
 }

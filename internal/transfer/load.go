@@ -221,8 +221,10 @@ func (s *Session) loadOne(ctx context.Context, ref types.ImageReference, names [
 	}
 	for _, name := range names {
 		if r, err := record.ParseRef(name); err == nil && !strings.HasPrefix(name, "sha256:") {
+			s.event("load", r.Familiar(), r.Familiar())
 			fmt.Fprintf(s.Out, "Loaded image: %s\n", r.Familiar())
 		} else {
+			s.event("load", name, "")
 			fmt.Fprintf(s.Out, "Loaded image ID: %s\n", name)
 		}
 	}

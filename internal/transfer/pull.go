@@ -154,6 +154,7 @@ func (s *Session) pullOnce(ctx context.Context, named reference.Named, cache *bl
 	}
 	cache.forget(o.blobs)
 	_ = s.collect(time.Time{})
+	s.event("pull", reference.FamiliarString(canonical), reference.FamiliarName(canonical))
 	s.report(canonical, o, known)
 	return nil
 }

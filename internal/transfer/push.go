@@ -71,6 +71,7 @@ func (s *Session) Push(ctx context.Context, typed string) error {
 	if err := s.addDigests(img.ID, []string{named.Name() + "@" + d.String()}); err != nil {
 		return explain(op, err, "")
 	}
+	s.event("push", reference.FamiliarString(named), reference.FamiliarName(named))
 	if s.Quiet {
 		fmt.Fprintln(s.Out, named)
 		return nil

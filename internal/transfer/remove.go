@@ -79,6 +79,7 @@ func splitNames(names []string) (tags []string, repos int) {
 func (s *Session) untag(name string) error {
 	full, err := s.record.Untag(name)
 	if err == nil {
+		s.event("untag", familiar(full), familiar(full))
 		fmt.Fprintf(s.Out, "Untagged: %s\n", familiar(full))
 	}
 	return err
@@ -111,8 +112,10 @@ func (s *Session) removeImage(id string, names []string, force bool) error {
 		return err
 	}
 	for _, n := range names {
+		s.event("untag", "sha256:"+id, familiar(n))
 		fmt.Fprintf(s.Out, "Untagged: %s\n", familiar(n))
 	}
+	s.event("delete", "sha256:"+id, "")
 	fmt.Fprintf(s.Out, "Deleted: sha256:%s\n", id)
 	return nil
 }

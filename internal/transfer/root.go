@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type root struct {
 	uid, gid idTable
 	stay     bool // mounts below could not be left out: whoever walks it must stay in one file system
 	keep     []*os.File
+	helper   *fuse.Helper // serves the mount, as long as there is one
 }
 
 func (r *root) close() {
@@ -34,6 +36,15 @@ func (r *root) close() {
 		if f != nil {
 			_ = f.Close()
 		}
+	}
+	if r.helper == nil {
+		return
+	}
+	ended := make(chan struct{})
+	go func() { _ = r.helper.Wait(); close(ended) }()
+	select { // whoever lists processes after us shall not see it
+	case <-ended:
+	case <-time.After(time.Second):
 	}
 }
 
@@ -80,6 +91,7 @@ func openRoot(store *record.Store, p start.FilesPlace, v view) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.helper = m.Helper
 	if v == alone {
 		r.f = m.FD
 		return r, linux.SetMountAttr(m.FD, unix.MOUNT_ATTR_RDONLY, 0, true)

@@ -18,10 +18,17 @@ func fill(f *os.File, data io.Reader, size int64) error {
 	if src, ok := data.(*os.File); ok {
 		return fillFromFile(f, src, size)
 	}
+	if err := fillPart(f, data, 0, size); err != nil {
+		return err
+	}
+	return f.Truncate(size)
+}
+
+// fillPart writes n bytes at an offset and leaves out blocks of zeros.
+func fillPart(f *os.File, data io.Reader, at, n int64) error {
 	buf, zero := make([]byte, holeSize), make([]byte, holeSize)
-	var at int64
-	for at < size {
-		n, err := io.ReadFull(data, buf[:min(holeSize, size-at)])
+	for end := at + n; at < end; {
+		n, err := io.ReadFull(data, buf[:min(holeSize, end-at)])
 		if n > 0 && !bytes.Equal(buf[:n], zero[:n]) {
 			if _, werr := f.WriteAt(buf[:n], at); werr != nil {
 				return werr
@@ -35,12 +42,16 @@ func fill(f *os.File, data io.Reader, size int64) error {
 			return err
 		}
 	}
-	return f.Truncate(size)
+	return nil
 }
 
 // fillFromFile copies the parts that hold data (lseek(2), SEEK_DATA). A file that
 // shrinks meanwhile ends in a hole.
 func fillFromFile(f, src *os.File, size int64) error {
+	sparse := false
+	if st, err := nodeStat(src); err == nil {
+		sparse = st.Blocks*512 < size
+	}
 	var at int64
 	for at < size {
 		begin, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
@@ -57,7 +68,7 @@ func fillFromFile(f, src *os.File, size int64) error {
 		if begin >= end {
 			break
 		}
-		if err := copyPart(f, src, begin, end-begin); err != nil {
+		if err := copyPart(f, src, begin, end-begin, sparse); err != nil {
 			return err
 		}
 		at = end
@@ -66,10 +77,18 @@ func fillFromFile(f, src *os.File, size int64) error {
 }
 
 // copyPart copies by copy_file_range(2), which shares blocks where the file
-// system can, else through memory: Go's ReadFrom chooses.
-func copyPart(f, src *os.File, at, n int64) error {
+// system can, else through memory: Go's ReadFrom chooses. A sparse file on a file
+// system that does not say where its holes are (FUSE: all of it is data) would
+// fill the disk that way: it is read through.
+func copyPart(f, src *os.File, at, n int64, sparse bool) error {
 	if _, err := src.Seek(at, io.SeekStart); err != nil {
 		return err
+	}
+	if sparse {
+		if err := fillPart(f, src, at, n); !errors.Is(err, io.ErrUnexpectedEOF) {
+			return err
+		}
+		return nil
 	}
 	if _, err := f.Seek(at, io.SeekStart); err != nil {
 		return err
