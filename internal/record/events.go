@@ -112,9 +112,15 @@ func isAt(path string, st *unix.Stat_t) bool {
 
 // putAside gives the file its number and removes the oldest.
 func putAside(fd int, path string, st *unix.Stat_t) bool {
-	if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil {
-		_ = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) // a conversion that fails has dropped ours (flock(2))
-		return false
+	var locked error
+	for range 20 { // those who append just now are done in microseconds
+		if locked = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); locked == nil {
+			break
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	if locked != nil { // one was stopped
+		return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) != nil // a conversion that fails has dropped ours (flock(2))
 	}
 	if !isAt(path, st) {
 		return true // somebody was quicker
