@@ -113,7 +113,7 @@ func TestOpenStreams(t *testing.T) {
 		{spec.Options{Interactive: true}, "stderr stdin stdout"},
 		{spec.Options{TTY: true}, "stdout"},
 	} {
-		l := &launch{opts: &c.o, files: map[string]*os.File{}}
+		l := &launch{e: new(Engine), opts: &c.o, files: map[string]*os.File{}}
 		a, err := s.open(l)
 		must(t, err)
 		var names []string

@@ -64,9 +64,12 @@ func (e *Engine) Create(opts *spec.Options, imageRef string) (string, error) {
 	if err := l.create(imageRef, l.tryLimit); err != nil {
 		return "", err
 	}
+	if err := l.syncConfig(); err != nil {
+		return "", err
+	}
 	// The last of all: without it the container is a half-made one, and removed.
 	st := &record.State{Status: record.Created, BootID: record.BootID()}
-	if err := record.SaveState(e.Store.ContainerDir(l.id), st, atomicfile.Fast); err != nil {
+	if err := record.SaveState(e.Store.ContainerDir(l.id), st, atomicfile.Durable); err != nil {
 		return "", hint.New("save the container's state", rootCause(err), diskFix(err))
 	}
 	l.undo.Release()

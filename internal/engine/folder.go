@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,6 +100,18 @@ func (l *launch) keepConfig() error {
 	}
 	path := filepath.Join(l.e.Store.ContainerDir(l.id), "config.json")
 	if err := os.WriteFile(path, l.bytes, 0o600); err != nil {
+		return hint.New("save the container's configuration", rootCause(err), diskFix(err))
+	}
+	return nil
+}
+
+// syncConfig takes config.json to the disk, for a container that may wait for long.
+func (l *launch) syncConfig() error {
+	f, err := os.Open(filepath.Join(l.e.Store.ContainerDir(l.id), "config.json"))
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
 		return hint.New("save the container's configuration", rootCause(err), diskFix(err))
 	}
 	return nil

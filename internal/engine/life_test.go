@@ -33,7 +33,7 @@ func TestHalfMadeIsRemoved(t *testing.T) {
 		"no state": func(w *workshop) string { return w.put(&record.Container{ID: ident('a'), Name: "web"}, nil) },
 		"created, its shim dead": func(w *workshop) string {
 			dead := deadProcess(w.T)
-			return w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Created, ShimPID: dead.PID, ShimStart: dead.StartTime, BootID: record.BootID()})
+			return w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Created, Fresh: true, ShimPID: dead.PID, ShimStart: dead.StartTime, BootID: record.BootID()})
 		},
 		"a stale socket and lock": func(w *workshop) string {
 			id := w.put(&record.Container{ID: ident('a'), Name: "web"}, nil)
@@ -259,7 +259,7 @@ func TestDamagedRecord(t *testing.T) {
 		w := newWorkshop(t)
 		id := w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Exited})
 		fine := w.put(&record.Container{ID: ident('b'), Name: "fine"}, &record.State{Status: record.Exited})
-		must(t, os.WriteFile(w.Store.ContainerDir(id)+"/"+file, nil, 0o600))
+		must(t, os.WriteFile(w.Store.ContainerDir(id)+"/"+file, []byte("{"), 0o600))
 		list, err := w.List()
 		if err != nil || len(list) != 1 || list[0].ID != fine || len(w.warnings) != 1 || !strings.Contains(w.warnings[0], "aaaaaaaaaaaa") {
 			t.Errorf("%s: %+v %v %q", file, list, err, w.warnings)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -95,17 +96,29 @@ type unsavedState struct {
 func (u *unsavedState) Error() string { return u.err.Error() }
 func (u *unsavedState) Unwrap() error { return u.err }
 
+// peek reads what is recorded of a container: nothing of one whose making was
+// interrupted. One that has got as far as a state is never taken for that, whatever
+// a power cut left of its files: its data is the user's.
 func (e *Engine) peek(id string) (*record.Container, *record.State, error) {
 	c, err := e.Store.LoadContainer(id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	st, err := e.Store.LoadState(id)
-	return c, st, err
+	st, serr := e.Store.LoadState(id)
+	switch {
+	case err != nil && st != nil:
+		return nil, nil, errLost
+	case err != nil:
+		return nil, nil, nil
+	case serr == nil && st == nil:
+		if _, err := os.Lstat(filepath.Join(e.Store.ContainerDir(id), "state.json")); err == nil {
+			st = &record.State{Status: record.Running} // of an earlier boot
+		}
+	}
+	return c, st, serr
 }
+
+var errLost = errors.New("its record was lost in a power cut")
 
 // fate is the end of a payload as somebody who is not its parent can know it.
 type fate struct {

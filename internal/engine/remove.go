@@ -25,23 +25,29 @@ func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
 		return "", err
 	}
 	st, serr := e.Store.LoadState(id)
-	if alive || serr == nil && shimLives(st) {
+	// Somebody who holds the lock of one at rest starts it, or removes it too: below.
+	busy := alive && !force && (st == nil || atRest(st)) && !shimLives(st)
+	switch {
+	case busy:
+	case alive || serr == nil && shimLives(st):
 		if !force {
 			return "", hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is %s", inWords(st)).WithCode(1)
 		}
 		if err := e.end(id); err != nil {
 			return "", err
 		}
-	} else if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
-		return "", damaged(ref, err)
+	default:
+		if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
+			return "", damaged(ref, err)
+		}
 	}
 	e.doNotRevive(id)
-	lock, err := e.Store.TakeLife(id)
+	lock, err := e.takeLife(id, "remove container "+ref)
 	if err != nil {
-		return "", hint.New("remove container "+ref, errBusy, "try again").WithCode(1)
+		return "", err
 	}
 	defer e.Store.DropLife(id, lock)
-	c, st, err := e.peek(id)
+	c, _, err := e.peek(id)
 	switch {
 	case err != nil && !force:
 		return "", damaged(ref, err)
@@ -52,13 +58,12 @@ func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
 			return id, nil // --rm was quicker
 		}
 	}
-	_ = st
 	return id, e.erase(id, c, volumes)
 }
 
 // inWords names a live container's status for a refusal.
 func inWords(st *record.State) string {
-	if st == nil || st.Status == record.Created || st.Status == record.Exited {
+	if st == nil || atRest(st) || st.Status == record.Created {
 		return "being started"
 	}
 	return string(st.Status)

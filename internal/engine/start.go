@@ -48,9 +48,12 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	}
 	l := &launch{e: e, id: entry.ID, files: map[string]*os.File{}, opts: &spec.Options{Detach: !o.Attach}}
 	defer l.undo.Run()
-	if err := l.takeLife(op); err != nil {
+	life, err := e.takeLife(l.id, op)
+	if err != nil {
 		return 0, err
 	}
+	l.files["life"] = life
+	l.undo.Push(func() { e.Store.DropLife(l.id, life) })
 	before, err := l.reload()
 	if err != nil {
 		return 0, hint.New(op, reason(err), fixOf(err)).WithCode(1)
@@ -73,22 +76,21 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	return code, err
 }
 
-// takeLife takes the life lock of a container at rest.
-func (l *launch) takeLife(op string) error {
-	life, err := l.e.Store.TakeLife(l.id)
-	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 50; try++ {
-		time.Sleep(time.Millisecond) // somebody looks whether it is a leftover
-		life, err = l.e.Store.TakeLife(l.id)
+// takeLife takes the life lock of a container at rest. Others hold it for a moment
+// only, to repair or to remove it; who starts it meanwhile keeps it.
+func (e *Engine) takeLife(id, op string) (*os.File, error) {
+	life, err := e.Store.TakeLife(id)
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 100; try++ {
+		time.Sleep(min(time.Duration(try), 10) * time.Millisecond)
+		life, err = e.Store.TakeLife(id)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return hint.New(op, errBusy, "try again").WithCode(1)
+		return nil, hint.New(op, fmt.Errorf("%w (%w)", errBusy, unix.EWOULDBLOCK), "try again").WithCode(1)
 	}
 	if err != nil {
-		return hint.New(op, rootCause(err), diskFix(err))
+		return nil, hint.New(op, rootCause(err), diskFix(err))
 	}
-	l.files["life"] = life
-	l.undo.Push(func() { l.e.Store.DropLife(l.id, life) })
-	return nil
+	return life, nil
 }
 
 // reload reads under the life lock what the container is, and replaces in its

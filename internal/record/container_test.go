@@ -87,7 +87,8 @@ func TestStateRoundTrip(t *testing.T) {
 func TestStateFileHoldsEveryField(t *testing.T) {
 	var text map[string]any
 	data, err := json.Marshal(State{PID: 1, PIDStart: 1, ShimPID: 1, ShimStart: 1, Started: time.Now(), Finished: time.Now(),
-		OOMKilled: true, Error: "e", Cgroup: "c", Driver: "d", DriverNote: "n", Net: &slirp.Attached{}})
+		OOMKilled: true, Error: "e", Cgroup: "c", Driver: "d", DriverNote: "n", Net: &slirp.Attached{},
+		Fresh: true, Stopped: true, RestartCount: 1, NextStart: time.Now(), Health: &Health{}})
 	ok(t, err)
 	ok(t, json.Unmarshal(data, &text))
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[State]()) {
