@@ -40,6 +40,7 @@ func (l *launch) begin(s Streams) (int, error) {
 	if err := l.converse(conn, proc); err != nil {
 		return 0, err
 	}
+	l.started = true
 	l.undo.Release() // the shim owns everything from here
 	for _, f := range l.files {
 		_ = f.Close()

@@ -37,6 +37,8 @@ type launch struct {
 	bytes []byte // cfg as the shim gets it and config.json keeps it
 	fresh bool   // created and started in one go
 	undo  unwind.Stack
+
+	started bool // the shim owns everything
 }
 
 // Run creates and starts a container and, unless detached, stays until it ends.

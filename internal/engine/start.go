@@ -70,7 +70,7 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 		return 0, err
 	}
 	code, err := l.begin(o.Streams)
-	if err != nil && l.files["life"] != nil {
+	if err != nil && !l.started {
 		l.keepRefusal(before, err)
 	}
 	return code, err
@@ -184,15 +184,23 @@ func (l *launch) allowRemount() error {
 	if !l.cfg.Rootfs.Volatile {
 		return nil
 	}
-	mark := filepath.Join(l.cfg.Rootfs.Work, "work", "incompat")
-	if err := os.RemoveAll(mark); err != nil {
+	dir := filepath.Join(l.cfg.Rootfs.Work, "work")
+	for _, name := range []string{"", "incompat", "incompat/volatile"} {
+		_ = os.Chmod(filepath.Join(dir, name), 0o700) // overlay makes them with no rights at all
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "incompat")); err != nil {
 		return hint.New("mount the root file system again", rootCause(err), "rc rm -f "+shortID(l.id))
 	}
 	return nil
 }
 
-// keepRefusal leaves the container as it was, with the reason beside it.
+// keepRefusal leaves the container as it was, with the reason beside it. One with
+// --rm goes, as Docker's.
 func (l *launch) keepRefusal(before *record.State, err error) {
+	if l.rec.AutoRemove {
+		_ = l.e.erase(l.id, &l.rec, true)
+		return
+	}
 	st := *before
 	st.Error, st.ShimPID, st.ShimStart, st.PID, st.PIDStart, st.Cgroup = err.Error(), 0, 0, 0, 0, ""
 	if st.Status == record.Created {
