@@ -51,7 +51,9 @@ func (a *auditor) try(line string) guest.Result {
 // audit checks everything that was promised and that the store is sound.
 func (a *auditor) audit() {
 	a.t.Helper()
-	if out := a.do("rc ps -a"); strings.Contains(out, "Up ") {
+	if out := a.do("rc ps -a 2>&1"); strings.Contains(out, "rc: ") {
+		a.t.Errorf("rc ps -a complains:\n%s", out)
+	} else if strings.Contains(out, "Up ") {
 		a.t.Errorf("nothing was started since the boot, and rc ps -a says Up:\n%s", out)
 	}
 	a.containers()
@@ -94,7 +96,9 @@ func (a *auditor) containers() {
 // images are run, each by each of its names: that they are listed says little.
 func (a *auditor) images() {
 	a.t.Helper()
-	a.do("rc images")
+	if out := a.do("rc images 2>&1"); strings.Contains(out, "rc: ") {
+		a.t.Errorf("rc images complains:\n%s", out)
+	}
 	var listed []struct{ RepoTags []string }
 	if ids := strings.Fields(a.do("rc images -q | sort -u")); len(ids) > 0 {
 		if err := json.Unmarshal([]byte(a.do("rc inspect "+strings.Join(ids, " "))), &listed); err != nil {
