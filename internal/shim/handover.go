@@ -35,6 +35,9 @@ import (
 // It is never changed by half: until execve has worked, nothing is given up.
 const conversation = 4
 
+// maxHandover bounds it, in bytes: labels and unfinished lines are the longest.
+const maxHandover = 16 << 20
+
 // errCarry is a descriptor that cannot be handed over.
 var errCarry = errors.New("a descriptor was closed")
 
@@ -115,7 +118,7 @@ func (s *shim) execAgain(h *handover, files map[string]*os.File) error {
 		}
 		h.FDs[name], dups = fd, append(dups, fd)
 	}
-	sealed, err := stage.Seal("rc-shim", h)
+	sealed, err := linux.SealedMemfd("rc-shim", pack(*h))
 	if err != nil {
 		return err
 	}
@@ -168,12 +171,12 @@ func handedOver(conv *stage.Conn) (*handover, bool) {
 	if got, err := unix.FcntlInt(conv.File().Fd(), unix.F_GET_SEALS, 0); err != nil || got == 0 {
 		return nil, false
 	}
-	fd, err := unix.FcntlInt(conversation, unix.F_DUPFD_CLOEXEC, conversation+1)
-	if err != nil {
-		return nil, false
-	}
 	h := new(handover)
-	if err := stage.Unseal(os.NewFile(uintptr(fd), "handover"), h); err != nil {
+	data, err := linux.ReadSealed(conv.File(), maxHandover)
+	if err == nil {
+		err = unpack(data, h)
+	}
+	if err != nil {
 		return nil, false
 	}
 	// Its pages are given back; the number stays ours.
