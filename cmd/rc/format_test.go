@@ -107,7 +107,7 @@ func TestInspectFields(t *testing.T) {
 	if _, ok := v.NetworkSettings.Networks["slirp4netns"]; !ok {
 		t.Errorf("%+v", v.NetworkSettings)
 	}
-	for _, kind := range []string{"volume", "network", "service"} {
+	for _, kind := range []string{"network", "service"} {
 		if o := rc(t, "inspect", "--type", kind, "web"); o.code != 125 || !strings.Contains(o.stderr, "--type "+kind) {
 			t.Errorf("%+v", o)
 		}

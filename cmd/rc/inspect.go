@@ -39,7 +39,7 @@ func inspectCommand(kind string) *command {
 			fs.BoolVarP(&o.size, "size", "s", false, "show SizeRw and SizeRootFs, in bytes")
 		}
 		if kind != "image" {
-			fs.StringVar(&o.kind, "type", kind, "look for this `TYPE` only: container or image")
+			fs.StringVar(&o.kind, "type", kind, "look for this `TYPE` only: container, image or volume")
 		}
 	}
 	switch kind {
@@ -63,11 +63,11 @@ func (o *inspectOptions) run(g *global, args []string) (int, error) {
 	switch o.kind {
 	case "", "container", "image":
 	case "volume":
-		return 0, hint.Newf("--type volume", "use `rc volume inspect "+args[0]+"`", "inspect shows containers and images")
+		return runVolumeInspect(g, o.format, args)
 	case "network":
 		return 0, hint.Newf("--type network", "see the network of a container: rc inspect -f '{{json .NetworkSettings}}' NAME", "rc has no networks to look at")
 	default:
-		return 0, hint.Newf("--type "+o.kind, "choose container or image", "no such type")
+		return 0, hint.Newf("--type "+o.kind, "choose container, image or volume", "no such type")
 	}
 	e, err := g.open()
 	if err != nil {

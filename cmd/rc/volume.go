@@ -42,9 +42,9 @@ as it is. The name is printed.`,
 		flags: func(fs *pflag.FlagSet) {
 			fs.StringVarP(&o.driver, "driver", "d", "local", "keep it by this `DRIVER`: local, a folder of yours")
 			fs.StringArrayVar(&o.labels, "label", nil, "attach the label `KEY=VALUE`")
-			fs.StringVar(&o.nameToo, "name", "", "the name, as before Docker 1.9")
+			fs.StringVar(&o.nameToo, "name", "", "same as the argument")
 			_ = fs.MarkHidden("name")
-			fs.StringArrayVarP(&o.opts, "opt", "o", nil, "")
+			fs.StringArrayVarP(&o.opts, "opt", "o", nil, "an option of a driver; there are none")
 			_ = fs.MarkHidden("opt")
 			refuseFlags(fs, "a volume is a folder of yours, there is no cluster", "leave it out", "availability", "group", "limit-bytes",
 				"required-bytes", "scope", "secret", "sharing", "topology-preferred", "topology-required", "type")
@@ -55,8 +55,6 @@ as it is. The name is printed.`,
 
 func (o *volumeCreateOptions) run(g *global, args []string) (int, error) {
 	switch {
-	case len(args) > 1:
-		return 0, noArgs("volume create", args[1:])
 	case len(args) == 1 && o.nameToo != "":
 		return 0, hint.Newf("rc volume create", "leave out --name", "two names are given")
 	case o.driver != "local":
@@ -64,6 +62,8 @@ func (o *volumeCreateOptions) run(g *global, args []string) (int, error) {
 	case len(o.opts) > 0:
 		return 0, hint.Newf("--opt "+o.opts[0], "mount it yourself and use it by -v FOLDER:PATH; for a file system in memory: --tmpfs PATH",
 			"the options of Docker's local driver are mounts, which take the host's root").WithCode(1)
+	case len(args) > 1:
+		return 0, noArgs("volume create", args[1:])
 	}
 	labels := map[string]string{}
 	for _, l := range o.labels {
