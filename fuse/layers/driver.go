@@ -160,7 +160,24 @@ func (d *driver) ApplyDiff(id, _ string, options graphdriver.ApplyDiffOpts) (int
 	if err != nil {
 		return 0, unpackError(err)
 	}
-	return size, nil
+	return size, syncLayer(d.dir(id))
+}
+
+// syncLayer brings an unpacked layer to the disk before the library notes that it
+// is complete: its notes are synced, and after a power cut they would vouch for
+// files without bytes, for this image and for each later one with the same layer.
+// One syncfs(2) costs less than an fsync for each file, though it waits for other
+// people's files too.
+func syncLayer(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return &os.PathError{Op: "syncfs", Path: dir, Err: err}
+	}
+	return nil
 }
 
 var childOutput = regexp.MustCompile(`(?s)unpacking failed \(error: .*?; output: (.*?)\s*\)(?:\n.*)?$`)
