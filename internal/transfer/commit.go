@@ -190,6 +190,9 @@ func writeChange(w *walker, upper *os.File, ch fileChange, name string) error {
 		w.note("%s is left out: in a layer that name hides a file", quote(name))
 		return nil
 	}
+	if ch.below {
+		return nil // overlay shows a whiteout below an opaque folder as a name that cannot be opened
+	}
 	if ch.kind == deleted {
 		return whiteout(join(path.Dir(name), whiteoutPrefix+base))
 	}

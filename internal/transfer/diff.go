@@ -31,6 +31,7 @@ type fileChange struct {
 	kind   byte
 	path   string
 	opaque bool // a folder that hides all of the image's
+	below  bool // deleted by such a folder
 }
 
 // reading says what an upper folder tells.
@@ -139,7 +140,7 @@ func (c *comparison) folder(at string, upper *os.File, image stack, how reading)
 	}
 	for _, name := range left {
 		if !there[name] {
-			c.add(deleted, at+"/"+name)
+			c.list = append(c.list, fileChange{kind: deleted, path: at + "/" + name, below: how == hiding})
 			touched = true
 		}
 	}

@@ -52,6 +52,9 @@ func (s *treeSink) put(h *tar.Header, data io.Reader) error {
 		s.left++ // no user can make one (user_namespaces(7))
 		return nil
 	}
+	if _, _, err := s.owner(h); err != nil { // before anything is replaced
+		return err
+	}
 	dir, err := s.folder(path.Dir(name))
 	if err != nil {
 		return bare(name, err)
