@@ -36,11 +36,15 @@ func TestDrill(t *testing.T) {
 func drill(t *testing.T, rounds int) {
 	t.Helper()
 	hits, verbs := map[string]int{}, map[string]int{}
+	populate(t)
 	for n := range rounds {
+		if n%40 == 39 {
+			populate(t)
+		}
 		args := verb(t)
 		verbs[args[0]]++
 		r := background(args...)
-		hit := strikeAny(time.Duration(random.Int64N(int64(60 * time.Millisecond))))
+		hit := strikeAny(time.Duration(random.Int64N(int64(60*time.Millisecond))), len(args)+n)
 		hits[hit]++
 		res, ended := r.end()
 		when := fmt.Sprintf("round %d: %v while %q was killed", n, args, hit)
@@ -63,10 +67,24 @@ func drill(t *testing.T, rounds int) {
 			t.Errorf("no %s was ever killed", name)
 		}
 	}
+	if hits[""] > rounds/20 {
+		t.Errorf("in %d rounds nobody was killed", hits[""])
+	}
 	exactly(t, "at the end")
 	sound(t)
 	tearDown(t)
 	works(t, "after the drill")
+}
+
+// populate sees to it that there are twenty: what is there stays as it is.
+func populate(t *testing.T) {
+	t.Helper()
+	for n := range 20 {
+		args := []string{"run", "-d", "--name", fmt.Sprintf("drill%d", n), "--restart", []string{"no", "always"}[n%2], "--network", "none", image, "sleep", "1000"}
+		if r := user.RC(args...); r.Code != 0 && !strings.Contains(r.Err, "the name is in use") {
+			t.Errorf("rc %v: %d %s", args, r.Code, r.Err)
+		}
+	}
 }
 
 // sound: each line of the events is whole.
@@ -143,31 +161,29 @@ func verb(t *testing.T) []string {
 	return args
 }
 
-// strikeAny waits and kills one of our processes, "" when there is none. Payloads
-// are the user's.
-func strikeAny(wait time.Duration) string {
+// strikeAny waits and kills one of our processes, of a kind that turn chooses among
+// those there are; "" when none was to be had for a second. Payloads are the user's.
+func strikeAny(wait time.Duration, turn int) string {
 	time.Sleep(wait)
-	var ours []caller.Process
-	for _, p := range user.Ours() {
-		if contains([]string{"rc", "rc-shim", "rc-boot", "rc-exec", "rc-net", "rc-image", "slirp4netns", "rc-tidy"}, p.Name) {
-			ours = append(ours, p)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		// By kind first: there are many more shims than keepers.
+		kinds := map[string][]caller.Process{}
+		for _, p := range user.Ours() {
+			if contains([]string{"rc", "rc-shim", "rc-boot", "rc-exec", "rc-net", "rc-image", "slirp4netns", "rc-tidy"}, p.Name) {
+				kinds[p.Name] = append(kinds[p.Name], p)
+			}
+		}
+		if len(kinds) == 0 {
+			continue
+		}
+		names := slices.Sorted(maps.Keys(kinds))
+		kind := kinds[names[turn%len(names)]]
+		p := kind[random.IntN(len(kind))]
+		if now, ok := caller.Look(p.PID); ok && now.Line == p.Line && unix.Kill(p.PID, unix.SIGKILL) == nil {
+			return p.Name
 		}
 	}
-	// By name first: there are many more shims than keepers.
-	kinds := map[string][]caller.Process{}
-	for _, p := range ours {
-		kinds[p.Name] = append(kinds[p.Name], p)
-	}
-	if len(kinds) == 0 {
-		return ""
-	}
-	names := slices.Sorted(maps.Keys(kinds))
-	kind := kinds[names[random.IntN(len(names))]]
-	p := kind[random.IntN(len(kind))]
-	if now, ok := caller.Look(p.PID); !ok || now.Line != p.Line || unix.Kill(p.PID, unix.SIGKILL) != nil {
-		return ""
-	}
-	return p.Name
+	return ""
 }
 
 // exactly holds `rc ps` against /proc: each container that is Up or Paused has its
