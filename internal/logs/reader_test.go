@@ -173,8 +173,9 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// big is how much the tests of a following reader copy, in bytes.
-func big() int64 { return size("RC_TEST_LOG_BYTES", 64<<20) }
+// big is how much the test of a following reader copies, in bytes: of the real
+// thing, 1 GB, with RC_TEST_LOG_BYTES=1073741824.
+func big() int64 { return size("RC_TEST_LOG_BYTES", 256<<20) }
 
 // payload writes n bytes of lines of all kinds to w.
 func payload(w io.Writer, n int64) error {
