@@ -80,7 +80,7 @@ type selection struct {
 
 func (s *selection) bind(fs *pflag.FlagSet, verb string) {
 	fs.BoolVar(&s.all, "all", false, verb+" every container")
-	fs.Var(&s.filter, "filter", verb+" only containers that pass this `FILTER`, as in `rc ps`")
+	fs.VarP(&s.filter, "filter", "f", verb+" only containers that pass this `FILTER`, as in `rc ps`")
 }
 
 // names are the arguments, or with --all the containers of this host that pass.

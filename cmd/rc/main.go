@@ -216,6 +216,11 @@ func (c *command) callImage(g *global, args []string) (int, error) {
 }
 
 func usageError(name string, err error) error {
+	var value *pflag.InvalidValueError
+	var refusal *hint.Error
+	if errors.As(err, &value) && errors.As(err, &refusal) { // of a flag that rc does not have
+		return hint.New(name+" --"+value.GetFlag().Name, refusal.Err, refusal.Fix)
+	}
 	return hint.New(name, err, "see `"+name+" --help`")
 }
 

@@ -256,10 +256,13 @@ func (s *containers) imageText(c *engine.Entry, whole bool) string {
 // shows them.
 func (s *containers) exposed(c *engine.Entry) []string {
 	img := s.image(c.Image)
-	if img == nil || len(img.Config.ExposedPorts) == 0 || !up(c) || c.Network == "host" || c.Network == "none" {
+	if img == nil || len(img.Config.ExposedPorts) == 0 {
+		img = new(record.Image)
+	}
+	if !up(c) || c.Network == "host" || c.Network == "none" {
 		return nil
 	}
-	var ports []string
+	ports := slices.Clone(c.Exposed)
 	for _, p := range slices.Sorted(maps.Keys(img.Config.ExposedPorts)) {
 		if !strings.Contains(p, "/") {
 			p += "/tcp"

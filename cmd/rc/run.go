@@ -33,6 +33,7 @@ type runOptions struct {
 	entrypoint  string
 	stopTimeout int
 	detachKeys  string
+	sigProxy    bool
 	flags       *pflag.FlagSet
 }
 
@@ -57,6 +58,7 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	if o.verb == "run" {
 		o.bindAttachment(fs)
 	}
+	o.bindMore(fs)
 	refuseRun(fs)
 	o.bindHealth(fs)
 	o.bindLog(fs)
@@ -151,7 +153,7 @@ func (o *runOptions) run(g *global, args []string) (int, error) {
 		return 0, err
 	}
 	defer e.Close()
-	return e.Run(&o.Options, image, engine.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, DetachKeys: keys})
+	return e.Run(&o.Options, image, engine.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, DetachKeys: keys, NoSignals: !o.sigProxy})
 }
 
 // parseDetachKeys reads Docker's notation: single characters and ctrl-X, where X

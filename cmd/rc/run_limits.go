@@ -20,8 +20,22 @@ func (o *runOptions) bindRestart(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Restart, "restart", "", "start it again by this `POLICY`: no, on-failure[:MAX], unless-stopped or always")
 }
 
+// bindMore binds small things of Docker's.
+func (o *runOptions) bindMore(fs *pflag.FlagSet) {
+	fs.StringVar(&o.Domainname, "domainname", "", "use this NIS domain `NAME`")
+	fs.StringVar(&o.Cgroupns, "cgroupns", "", "see control `GROUPS`: private")
+	fs.StringArrayVar(&o.Expose, "expose", nil, "name a `PORT[/PROTO]` that -P publishes")
+	fs.BoolVarP(&o.PublishAll, "publish-all", "P", false, "publish every port that the image or --expose names on a free one")
+	fs.StringArrayVar(&o.VolumesFrom, "volumes-from", nil, "mount what this `CONTAINER[:ro]` mounts")
+	fs.IntVar(&o.OOMScoreAdj, "oom-score-adj", 0, "make it this much more likely to be killed when memory is short: a `NUMBER` up to 1000")
+	fs.BoolVarP(&o.Quiet, "quiet", "q", false, "print nothing of a pull")
+	fs.StringArrayVar(&o.DNSOption, "dns-opt", nil, "same as --dns-option")
+	_ = fs.MarkHidden("dns-opt")
+}
+
 // bindAttachment binds what only a start that somebody watches has.
 func (o *runOptions) bindAttachment(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.Detach, "detach", "d", false, "print the id and leave the container running")
 	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "detach from a terminal by these `KEYS`; \"\" for none")
+	fs.BoolVar(&o.sigProxy, "sig-proxy", true, "pass signals on to the command")
 }

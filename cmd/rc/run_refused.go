@@ -16,10 +16,13 @@ func refuseRun(fs *pflag.FlagSet) {
 	const network = "a container has a network of its own without neighbours: there are no links, addresses or aliases to choose"
 	const networkFix = "put them into one network: --network container:NAME; or publish a port: -p"
 	refuseFlags(fs, network, networkFix, "link", "ip", "ip6", "link-local-ip", "network-alias", "net-alias", "mac-address")
+	refuseFlags(fs, "an attached run has all its streams", "use -i, or redirect those that you do not want", "a,attach")
+	refuseFlags(fs, "there is no content trust to disable", "leave it out", "disable-content-trust!")
+	refuseFlags(fs, "there are no drivers of volumes", "mount the file system on the host, and that: -v FOLDER:PATH", "volume-driver")
 	refuseFlags(fs, "rc is the runtime", "leave it out", "runtime")
 	refuseFlags(fs, "there is no daemon whose socket it could be given", "leave it out", "use-api-socket!")
 	refuseFlags(fs, "the file systems have no quota that a user could set", "give the state its own disk: rc --root DIR run …", "storage-opt")
-	refuseFlags(fs, "it is a flag of Windows containers", "leave it out", "cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops")
+	refuseFlags(fs, "it is a flag of Windows containers", "leave it out", "isolation", "cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops")
 }
 
 // refuseLimits binds limits that version 2 of cgroups does not have.

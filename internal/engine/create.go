@@ -150,6 +150,9 @@ func (l *launch) design() error {
 	if strings.HasPrefix(l.opts.Userns, "auto") {
 		in.UsedIDs = l.e.usedIDs()
 	}
+	if in.From, err = l.e.volumesFrom(l.opts.VolumesFrom); err != nil {
+		return err
+	}
 	plan, err := spec.Build(in)
 	if err != nil {
 		return err

@@ -84,7 +84,7 @@ func (l *launch) fillRecord() {
 	if strings.HasPrefix(o.Userns, "auto") {
 		r.OwnIDs = p.UIDMap
 	}
-	r.Restart = p.Restart
+	r.Restart, r.Exposed = p.Restart, p.Exposed
 	r.Network, r.Ports, r.StopSignal, r.StopAfter = network, p.Ports, p.StopSignal, p.StopAfter
 	r.Health = p.Health
 	r.Log = l.logConfig()

@@ -36,8 +36,17 @@ func (e *Engine) obtain(ref string, o *spec.Options) (*record.Image, error) {
 	if o.Platform != "" {
 		args = append(args, "--platform", o.Platform)
 	}
-	// What it prints is for the user, not for the one who reads the container.
-	code, err := e.Image(append(args, "--", ref), os.Stderr)
+	out := os.Stderr // what it prints is for the user, not for the one who reads the container
+	if o.Quiet {
+		args = append(args, "--quiet")
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		out = null
+	}
+	code, err := e.Image(append(args, "--", ref), out)
 	if err != nil {
 		return nil, err
 	}

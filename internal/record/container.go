@@ -40,6 +40,7 @@ type Container struct {
 	Interactive bool              `json:",omitempty"`
 	Network     string            // kind, or container:ID
 	Ports       []slirp.Port      `json:",omitempty"`
+	Exposed     []string          `json:",omitempty"` // --expose: "80/tcp"; the image's own are in the image
 	Volumes     []VolumeUse       `json:",omitempty"`
 	OwnIDs      []userns.IDMap    `json:",omitempty"` // of --userns=auto: ids of U0 that no other container shall have
 	StopSignal  int

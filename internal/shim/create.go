@@ -113,7 +113,7 @@ func (s *shim) spawn(p *userns.Program) error {
 	s.undo.Push(s.killAll)
 	began, _ := linux.StartTime(proc.PID)
 	s.update(func(st *record.State) { st.PID, st.PIDStart = proc.PID, began })
-	return nil
+	return s.adjustOOMScore(proc.PID)
 }
 
 func cgroupRefused(err error) bool {

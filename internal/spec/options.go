@@ -28,12 +28,14 @@ type Options struct {
 	TTY         bool
 	Init        bool
 
-	Hostname string
-	PID      string // "", "private", "host", "container:ID"
-	IPC      string
-	UTS      string
-	Network  []string // "", "slirp4netns[:opts]", "host", "none", "container:ID"
-	Userns   string   // "", "host", "auto[:size=N]", "keep-id[:uid=N,gid=N]"
+	Hostname   string
+	Domainname string
+	Cgroupns   string // "", "private"
+	PID        string // "", "private", "host", "container:ID"
+	IPC        string
+	UTS        string
+	Network    []string // "", "slirp4netns[:opts]", "host", "none", "container:ID"
+	Userns     string   // "", "host", "auto[:size=N]", "keep-id[:uid=N,gid=N]"
 
 	Volume   []string
 	Mount    []string
@@ -47,6 +49,12 @@ type Options struct {
 	DNSOption []string
 	AddHost   []string
 	Publish   []string
+
+	PublishAll  bool
+	Expose      []string
+	VolumesFrom []string
+	OOMScoreAdj int
+	Quiet       bool // nothing is printed of a pull
 
 	CapAdd      []string
 	CapDrop     []string
@@ -98,6 +106,7 @@ type Input struct {
 	Environ []string        // the caller's, for -e KEY
 
 	Sandbox *Sandbox       // the one that is joined, nil for one of its own
+	From    []From         // of --volumes-from, in their order
 	UsedIDs []userns.IDMap // of other containers with --userns=auto: kept out of
 }
 
@@ -169,6 +178,7 @@ type Plan struct {
 	GroupAdd   []string
 	Volumes    []Volume
 	Ports      []slirp.Port
+	Exposed    []string  // --expose: "80/tcp"
 	DNS        slirp.DNS // --dns, --dns-search, --dns-option, --add-host: what the files in Dir are made from
 	HostLoop   bool      // the network may reach the host's loopback
 	IPv6       bool      // the network has IPv6 too
