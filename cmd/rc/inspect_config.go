@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/engine"
+	"github.com/rc-containers/rc/internal/logs"
 	"github.com/rc-containers/rc/internal/record"
 )
 
@@ -87,7 +88,7 @@ func inspectContainer(e *engine.Engine, c *engine.Entry) *containerView {
 	st, dir := &c.State, e.Store.ContainerDir(c.ID)
 	v := &containerView{
 		ID: c.ID, Created: c.Created, Rootfs: c.Rootfs, Name: "/" + c.Name, RestartCount: st.RestartCount, Driver: st.Driver, Platform: "linux", Args: []string{},
-		ResolvConfPath: existing(dir, "resolv.conf"), HostnamePath: existing(dir, "hostname"), HostsPath: existing(dir, "hosts"), LogPath: existing(dir, "log"),
+		ResolvConfPath: existing(dir, "resolv.conf"), HostnamePath: existing(dir, "hostname"), HostsPath: existing(dir, "hosts"), LogPath: logs.Current(filepath.Join(dir, "log")),
 		State: stateView{
 			Status: string(st.Status), Running: up(c), Paused: st.Status == record.Paused, Restarting: st.Status == record.Restarting,
 			OOMKilled: st.OOMKilled, Pid: st.PID, ExitCode: st.ExitCode, Error: st.Error, StartedAt: st.Started, FinishedAt: st.Finished, Health: st.Health,

@@ -147,3 +147,17 @@ func (d folder) take(seq int) (int, error) {
 	}
 	return fd, nil
 }
+
+// Current is the file of the log at path that is written to; "" where there is none.
+func Current(path string) string {
+	d, err := openFolder(path)
+	if err != nil {
+		return ""
+	}
+	defer d.close()
+	seqs, err := d.list()
+	if err != nil || len(seqs) == 0 {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(path), d.name(seqs[len(seqs)-1]))
+}

@@ -175,6 +175,9 @@ func TestFilesAreBounded(t *testing.T) {
 			t.Errorf("%v: %v, %d bytes", seq, st.Mode(), st.Size())
 		}
 	}
+	if current := Current(path); current != fmt.Sprintf("%s.%d", path, seqs[2]) || Current(path+"x") != "" || Current(path+"/x/y") != "" {
+		t.Errorf("the current file is %q", current)
+	}
 	got := read(t, path)
 	if !strings.HasSuffix(got.out.String(), "line 1999 "+strings.Repeat("y", 199)+"\n") || got.torn != 0 || got.lost != nil {
 		t.Errorf("%d bytes, torn %d, lost %v", got.out.Len(), got.torn, got.lost)
