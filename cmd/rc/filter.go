@@ -85,6 +85,13 @@ var psFilters = map[string]func(s *containers, values []string) (test, error){
 			return c.Restart.Name
 		})
 	},
+	"should-start-on-boot": func(_ *containers, v []string) (test, error) { // podman's
+		want, err := strconv.ParseBool(v[len(v)-1])
+		if err != nil {
+			return nil, invalid("should-start-on-boot", v[len(v)-1], "true or false")
+		}
+		return func(c *engine.Entry) bool { return c.StartsOnBoot() == want }, nil
+	},
 	"exited":   exitedFilter,
 	"ancestor": ancestorFilter,
 	"before":   func(s *containers, v []string) (test, error) { return s.beside("before", v) },

@@ -53,11 +53,15 @@ func Open(rootFlag string) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{
+	e := &Engine{
 		Store:  store,
 		Driver: os.Getenv("RC_STORAGE_DRIVER"),
 		Warn:   func(s string) { fmt.Fprintln(os.Stderr, "rc: "+s) },
-	}, nil
+	}
+	if _, err := store.Runtime(); err == nil && store.Remade() { // who needs it meets the error again
+		e.recallShims()
+	}
+	return e, nil
 }
 
 // program finds one of rc's other programs: beside the running binary (bin/), or

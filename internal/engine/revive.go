@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
@@ -90,21 +91,31 @@ func (e *Engine) reviveAll(ids map[string]bool) {
 func exitText(code int) string { return strconv.Itoa(code) }
 
 // recallShims tells the shims of live containers that the runtime folder was made
-// anew (a logout removed it): they put their lock and socket there. Each is
-// checked by pid, start time and boot, so nobody else gets the signal.
+// anew: they put their lock and socket there, which is waited for. Each is checked
+// by pid, start time and boot, so nobody else gets the signal.
 func (e *Engine) recallShims() {
 	ids, err := e.Store.ContainerIDs()
 	if err != nil {
 		return
 	}
+	var called []string
 	for _, id := range ids {
 		c, st, err := e.peek(id)
 		if err != nil || c == nil || c.MachineID != record.MachineID() || !shimLives(st) {
 			continue
 		}
 		if pidfd, err := shimOf(st).Open(); err == nil {
-			_ = linux.SignalPidfd(pidfd, syscall.SIGUSR2)
+			if linux.SignalPidfd(pidfd, syscall.SIGUSR2) == nil {
+				called = append(called, id)
+			}
 			_ = pidfd.Close()
+		}
+	}
+	until := time.Now().Add(3 * time.Second)
+	for _, id := range called {
+		path, err := e.Store.ControlPath(id)
+		for err == nil && !exists(path) && time.Now().Before(until) {
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Store struct {
 	Root string // absolute
 
 	runtime string // cached by Runtime
+	remade  bool   // by Runtime
 }
 
 // DefaultRoot resolves the state folder: the flag, else $RC_ROOT, else
@@ -36,6 +37,11 @@ func DefaultRoot(flag string) (string, error) {
 			return filepath.Abs(dir)
 		}
 	}
+	return UsualRoot()
+}
+
+// UsualRoot is the state folder of a user who names none.
+func UsualRoot() (string, error) {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "rc"), nil
 	}
@@ -132,6 +138,11 @@ func (s *Store) Runtime() (string, error) {
 	return dir, nil
 }
 
+// Remade tells whether Runtime had to make another folder than the one that this
+// boot's commands had recorded: a logout took that away (logind removes
+// /run/user/UID), and live shims have to be told.
+func (s *Store) Remade() bool { return s.remade }
+
 func readRuntime(note string) (string, error) {
 	b, err := os.ReadFile(note)
 	if err != nil {
@@ -174,10 +185,12 @@ func (s *Store) chooseRuntime(note string) (string, error) {
 			tried = append(tried, err)
 			continue
 		}
+		_, before := os.Lstat(note)
 		if err := atomicfile.Write(note, []byte(dir+"\n"), 0o600, atomicfile.Fast); err != nil {
 			_ = os.RemoveAll(dir)
 			return "", err
 		}
+		s.remade = before == nil
 		return dir, nil
 	}
 	return "", hint.New("make a runtime folder", errors.Join(tried...), "set XDG_RUNTIME_DIR to a folder of your own with mode 0700")
