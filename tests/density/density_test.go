@@ -20,7 +20,7 @@ import (
 	"github.com/rc-containers/rc/tests/images"
 )
 
-const image = "localhost/density/base:latest"
+const image, probed = "localhost/density/base:latest", "localhost/density/probed:latest"
 
 var user *caller.Caller
 
@@ -54,7 +54,8 @@ func prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	return user.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build())
+	return errors.Join(user.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build()),
+		user.Load(probed, images.Image{Config: caller.Probed(), Layers: []images.Layer{base}}.Build()))
 }
 
 func number(name string, otherwise int) int {
@@ -65,7 +66,7 @@ func number(name string, otherwise int) int {
 }
 
 // start runs n containers, four at a time.
-func start(t *testing.T, n int, prefix string, flags ...string) {
+func start(t *testing.T, n int, image, prefix string, flags ...string) {
 	t.Helper()
 	slots := make(chan bool, 4)
 	var wg sync.WaitGroup
@@ -149,7 +150,7 @@ func TestThreeHundred(t *testing.T) {
 		t.Skip(why)
 	}
 	n := number("RC_DENSITY", 300)
-	start(t, n, "idle", "--network", "none")
+	start(t, n, image, "idle", "--network", "none")
 	time.Sleep(8 * time.Second) // shims settle
 	var best time.Duration
 	for range 5 {
@@ -199,7 +200,7 @@ func TestHealth(t *testing.T) {
 		t.Skip(why)
 	}
 	n, seconds := number("RC_HEALTH_CONTAINERS", 50), number("RC_HEALTH_SECONDS", 15)
-	start(t, n, "well", "--network", "none", "--health-cmd", "/attack true", "--health-interval", "1s")
+	start(t, n, probed, "well", "--network", "none", "--health-interval", "1s")
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		r := user.RC("ps", "-q", "--filter", "health=healthy")
@@ -211,7 +212,7 @@ func TestHealth(t *testing.T) {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(15 * time.Second) // heaps find their size
 	before, cpu := use(), ticks(t)
 	time.Sleep(time.Duration(seconds) * time.Second)
 	spent, after := ticks(t)-cpu, use()

@@ -27,6 +27,7 @@ type Config struct {
 	ExposedPorts map[string]struct{} `json:",omitempty"`
 	Labels       map[string]string   `json:",omitempty"`
 	StopSignal   string              `json:",omitempty"`
+	Healthcheck  map[string][]string `json:",omitempty"` // {"Test": {"CMD", …}}
 }
 
 // Image is what Build makes an artifact of.

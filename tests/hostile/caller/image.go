@@ -42,3 +42,10 @@ func Base(attack string) (images.Layer, error) {
 func Config() images.Config {
 	return images.Config{Entrypoint: []string{"/attack"}, Cmd: []string{"true"}}
 }
+
+// Probed is the same with a HEALTHCHECK.
+func Probed() images.Config {
+	c := Config()
+	c.Healthcheck = map[string][]string{"Test": {"CMD", "/attack", "true"}}
+	return c
+}
