@@ -277,6 +277,40 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
+// A record without bytes beside a state that has some: listed with what else is known.
+func TestRecordThatAPowerCutTook(t *testing.T) {
+	for _, named := range []bool{true, false} {
+		w := newWorkshop(t)
+		id := w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Running, BootID: "another"})
+		must(t, os.WriteFile(w.Store.ContainerDir(id)+"/container.json", nil, 0o600))
+		must(t, os.MkdirAll(w.Store.Path("images", ident('e'), "users"), 0o700))
+		must(t, os.WriteFile(w.Store.Path("images", ident('e'), "users", id), nil, 0o600))
+		_ = os.Remove(w.Store.Path("container-names", "web"))
+		if named {
+			must(t, w.Store.ClaimName("web", id))
+		}
+		list, err := w.List()
+		if err != nil || len(list) != 1 || len(w.warnings) != 0 {
+			t.Fatalf("%+v %v %q", list, err, w.warnings)
+		}
+		c := list[0]
+		if c.ID != id || c.Name == "" || named != (c.Name == "web") || c.Image != ident('e') || c.State.Status != record.Exited || c.State.Error == "" {
+			t.Errorf("listed as %+v", c)
+		}
+		if holder, err := w.Store.NameHolder(c.Name); holder != id || err != nil {
+			t.Errorf("the name %q is held by %q, %v", c.Name, holder, err)
+		}
+		if _, err := w.Remove(c.Name, false, false); err != nil {
+			t.Error(err)
+		}
+		for _, left := range []string{w.Store.ContainerDir(id), w.Store.Path("container-names", c.Name), w.Store.Path("images", ident('e'), "users", id)} {
+			if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("left: %s", left)
+			}
+		}
+	}
+}
+
 func TestListNewestFirstAndTrash(t *testing.T) {
 	w := newWorkshop(t)
 	for i, c := range []byte{'a', 'b', 'c'} {

@@ -31,7 +31,11 @@ func (e *Engine) reconcile(id string) error {
 		return err
 	}
 	defer e.Store.DropLife(id, lock)
-	if c, st, err = e.peek(id); err != nil { // anew, under the lock
+	c, st, err = e.peek(id) // anew, under the lock
+	if errors.Is(err, errLost) {
+		return e.rebuild(id)
+	}
+	if err != nil {
 		return err
 	}
 	if c != nil && (atRest(st) || shimLives(st)) {
@@ -119,6 +123,37 @@ func (e *Engine) peek(id string) (*record.Container, *record.State, error) {
 }
 
 var errLost = errors.New("its record was lost in a power cut")
+
+// rebuild writes a record in the place of one that a power cut took: what else is
+// on the disk tells the name and the image. So the container is listed, its files
+// can be copied out, and it can be removed as any other.
+func (e *Engine) rebuild(id string) error {
+	c := &record.Container{Version: 1, ID: id, MachineID: record.MachineID()}
+	if info, err := os.Lstat(e.Store.ContainerDir(id)); err == nil {
+		c.Created = info.ModTime()
+	}
+	for _, name := range namesIn(e.Store.Path("container-names")) {
+		if holder, err := e.Store.NameHolder(name); err == nil && holder == id {
+			c.Name = name
+		}
+	}
+	for _, image := range namesIn(e.Store.Path("images")) {
+		if _, err := os.Lstat(e.Store.Path("images", image, "users", id)); err == nil {
+			c.Image, c.ImageName = image, shortID(image)
+		}
+	}
+	if c.Name == "" {
+		var err error
+		if c.Name, err = e.claimName("", id); err != nil {
+			return err
+		}
+	}
+	st := &record.State{Status: record.Exited, ExitCode: -1, Finished: time.Now(), BootID: record.BootID(), Error: errLost.Error()}
+	if err := record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast); err != nil {
+		return err
+	}
+	return e.Store.SaveContainer(c)
+}
 
 // fate is the end of a payload as somebody who is not its parent can know it.
 type fate struct {
