@@ -42,14 +42,13 @@ func (s *Store) ReadEvents(history bool) (*EventReader, error) {
 
 func (r *EventReader) begin() error {
 	for {
-		err := fs.ErrNotExist
 		for _, n := range EventNumbers(r.path) {
-			if err = r.open(r.path + "." + strconv.Itoa(n)); err == nil {
+			if err := r.open(r.path + "." + strconv.Itoa(n)); err == nil {
 				return nil
 			}
 		}
 		// None was put aside: this one is the first, unless it is put aside now.
-		if err = r.open(r.path); err != nil {
+		if err := r.open(r.path); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}

@@ -7,7 +7,6 @@ package upgrade
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,6 +216,6 @@ func (w *world) attach() {
 	time.Sleep(500 * time.Millisecond)
 	w.must("", "stop", "-t", "0", "fresh")
 	if r := <-done; r.Code != 137 {
-		w.Error(fmt.Sprintf("attach ended with %+v", r))
+		w.Errorf("attach ended with %+v", r)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestAsk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stage.CloseFiles(files)
-	if heard != (Request{Op: OpStop, Signal: 9, Timeout: -1}) {
+	if want := (Request{Op: OpStop, Signal: 9, Timeout: -1}); !reflect.DeepEqual(heard, want) {
 		t.Errorf("the shim heard %+v", heard)
 	}
 	if r.State.PID != 7 || len(files) != 2 || r.UIDMap[0].Outside != 5 || r.Hostname != "h" {
