@@ -25,8 +25,9 @@ func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
 		return "", err
 	}
 	st, serr := e.Store.LoadState(id)
-	// Somebody who holds the lock of one at rest starts it, or removes it too: below.
-	busy := alive && !force && (st == nil || atRest(st)) && !shimLives(st)
+	// Who holds the lock of one at rest is its shim, about to leave, or somebody who
+	// starts it or removes it too: that is waited for below.
+	busy := !force && (alive && st == nil || atRest(st))
 	switch {
 	case busy:
 	case alive || serr == nil && shimLives(st):
