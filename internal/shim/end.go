@@ -21,7 +21,7 @@ import (
 // so, another life follows.
 func (s *shim) stay() int {
 	go s.watchRootfs()
-	go s.settler(settleAfter)
+	go s.settler()
 	code, err := s.reapInit()
 	if err != nil {
 		code = -1 // somebody else has reaped it
@@ -98,11 +98,11 @@ func (s *shim) tellEnd(code int, oom bool) {
 // Without one, it also gives up what the shim is known by.
 func (s *shim) farewell(exit *start.Exit) {
 	again := s.snapshot().Status == record.Restarting
-	s.finish()
-	if !again {
+	if !again { // before anybody hears of the end: they may remove it at once
 		s.closeControl()
 		s.store.DropLife(s.cfg.ID, s.files["life"])
 	}
+	s.finish()
 	if exit != nil {
 		_ = s.tell(&start.Message{Kind: start.KindExited, Exit: exit})
 		if s.rc != nil { // it may take its time to leave; what was sent arrives

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -29,6 +30,7 @@ import (
 // needs goes by descriptors and one sealed memory file:
 //
 //	descriptor 3   nothing: the constructor in userns/nsjoin finds no plan there
+//	descriptor 63  nothing, or the plan of a wait before Go's runtime (park.go)
 //	descriptor 4   the handover, where else the conversation with rc stands
 //	others         those named in handover.FDs; everything else is close-on-exec
 //
@@ -55,6 +57,9 @@ type handover struct {
 	Helper  int  // pid of fuse-overlayfs, our child; 0 for none
 	Logged  bool // it has a log
 	Keep    bool
+
+	Patience time.Duration // the wait for the next park
+	Parked   time.Time     // since when it sleeps; zero for a plain settling
 }
 
 // kept is what a shim needs of its Config once the payload runs.
@@ -102,8 +107,9 @@ func (k *kept) config() *start.Config {
 
 // execAgain executes this program once more; it returns only when that failed, and
 // everything is as before then. The caller sees to it that nothing else of the
-// shim is in the midst of something.
-func (s *shim) execAgain(h *handover, files map[string]*os.File) error {
+// shim is in the midst of something. With a sleep, the constructor in userns/park
+// waits first.
+func (s *shim) execAgain(h *handover, files map[string]*os.File, to *sleep) error {
 	h.FDs = map[string]int{}
 	var dups []int
 	defer func() {
@@ -144,13 +150,27 @@ func (s *shim) execAgain(h *handover, files map[string]*os.File) error {
 	if err := unix.Dup3(int(sealed.Fd()), conversation, 0); err != nil {
 		return err
 	}
-	// Its default would end the next program before that has a handler (reopen.go).
-	signal.Ignore(unix.SIGUSR2)
-	err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
-	signal.Notify(make(chan os.Signal, 1), unix.SIGUSR2) // children shall not inherit that
+	err = s.execSelf(h, to)
 	_ = unix.Dup3(before, conversation, unix.O_CLOEXEC)
 	_ = linux.CloexecFrom(3)
 	return fmt.Errorf("execute the shim again: %w", err)
+}
+
+func (s *shim) execSelf(h *handover, to *sleep) error {
+	runtime.LockOSThread() // the mask of signals is this thread's
+	defer runtime.UnlockOSThread()
+	if to != nil {
+		awake, err := to.lay(h)
+		if err != nil {
+			return err
+		}
+		defer awake()
+	}
+	// Its default would end the next program before that has a handler (reopen.go).
+	signal.Ignore(unix.SIGUSR2)
+	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	signal.Notify(s.called, unix.SIGUSR2)
+	return err
 }
 
 // duplicate copies a descriptor to a number that is out of the way. A duplicate

@@ -54,7 +54,9 @@ func (s *shim) healthStarted() {
 		s.update(func(st *record.State) { st.Error = "no health check: " + err.Error() })
 		return
 	}
+	p := &prober{check: check, config: config} // what an earlier program found may not be on the disk
 	if s.snapshot().Health == nil {
+		p.saved = time.Now()
 		s.update(func(st *record.State) { st.Health = &record.Health{Status: starting} })
 		_ = s.save(atomicfile.Fast)
 	}
@@ -62,7 +64,7 @@ func (s *shim) healthStarted() {
 	s.execs.mu.Lock()
 	s.execs.probes = over
 	s.execs.mu.Unlock()
-	go s.watchHealth(&prober{check: check, config: config, saved: time.Now()}, over)
+	go s.watchHealth(p, over)
 }
 
 // healthEnded stops the probes: the payload has ended.
@@ -159,8 +161,8 @@ func (p *prober) next(st record.State) time.Duration {
 	if passed := time.Since(last); passed > 0 && passed < every {
 		return every - passed
 	}
-	if len(st.Health.Log) > 0 && time.Since(last) >= every && st.Status == record.Running {
-		return 0
+	if time.Since(last) >= every && st.Status == record.Running {
+		return 0 // it is due, be it the first: perhaps we were woken for it
 	}
 	return every
 }

@@ -22,11 +22,17 @@ import (
 	_ "github.com/rc-containers/rc/userns/nsjoin" // a copy of the test binary plays rc-init
 )
 
-var roles = map[string]func(*stage.Conn) int{"rc-shim": Main, "rc-boot": boot.Main, "rc-exec": boot.Exec, "rc-tidy": Tidy, "rc-probe": Probe, "rc-unshare": Unshare, "rc-lend": Lend, "rc-cover": Cover}
+// shimRole is what the tests start; settling is a shim that never parks.
+var shimRole = "rc-shim"
+
+const settling = "rc-settle"
+
+var roles = map[string]func(*stage.Conn) int{"rc-shim": Main, settling: Main, "rc-boot": boot.Main, "rc-exec": boot.Exec, "rc-tidy": Tidy, "rc-probe": Probe, "rc-unshare": Unshare, "rc-lend": Lend, "rc-cover": Cover}
 
 func TestMain(m *testing.M) {
 	if role := roles[filepath.Base(os.Args[0])]; role != nil {
 		settleAfter, settleAgain, restless = 200*time.Millisecond, 100*time.Millisecond, true
+		parkAfter, parking = 100*time.Millisecond, filepath.Base(os.Args[0]) != settling
 		os.Exit(role(stage.NewConn(4)))
 	}
 	os.Exit(m.Run())
@@ -168,7 +174,7 @@ func (c *container) create() *start.Message {
 			c.files["stdin"] = r
 		}
 	}
-	c.conn, c.shim = inU0(c.T, "rc-shim", &c.cfg, c.files)
+	c.conn, c.shim = inU0(c.T, shimRole, &c.cfg, c.files)
 	for _, f := range c.files {
 		_ = f.Close()
 	}

@@ -21,11 +21,15 @@ import (
 // lock there that can be found. It looks when SIGUSR2 comes from that command, and
 // now and then by itself.
 
+// hearRuntime makes the signal harmless, and keeps it for watchRuntime.
+func (s *shim) hearRuntime() {
+	s.called = make(chan os.Signal, 1)
+	signal.Notify(s.called, unix.SIGUSR2)
+}
+
 // watchRuntime never returns.
 func (s *shim) watchRuntime() {
-	called := make(chan os.Signal, 1)
-	signal.Notify(called, unix.SIGUSR2)
-	for range called {
+	for range s.called {
 		s.reopen()
 	}
 }

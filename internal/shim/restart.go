@@ -129,7 +129,7 @@ func (s *shim) tryRestart() error {
 	}
 	files := s.carriedFiles()
 	h := &handover{Restart: true, Kept: s.kept(), State: s.snapshot(), Backoff: s.backoff}
-	return s.execAgain(h, files)
+	return s.execAgain(h, files, nil)
 }
 
 // giveUp ends a container that waited for its restart: it has ended already.
@@ -151,6 +151,7 @@ func (s *shim) giveUp(err error) int {
 // over, and the configuration from the container's folder.
 func (s *shim) rebuild(h *handover) error {
 	s.inherit(h)
+	go s.watchRuntime()
 	s.byPolicy = true
 	s.before = &h.State
 	data, err := os.ReadFile(filepath.Join(h.Kept.Dir, "config.json"))

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/fuse"
-	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/logs"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/slirp"
@@ -25,7 +24,7 @@ import (
 var ( // tests are less patient
 	settleAfter = 3 * time.Second  // the first time: longer than a short container lives
 	settleAgain = 30 * time.Second // after an exec or an attach
-	restless    = false            // settle again though nothing happened
+	restless    = false            // settle or park again though nothing happened, or all the time
 )
 
 // occupied counts what an execve must not cut off: requests, attached callers,
@@ -77,19 +76,32 @@ func (s *shim) quiesce() (release func(), ok bool) {
 	}, true
 }
 
-// settler waits for the shim to be idle and executes it anew.
-func (s *shim) settler(wait time.Duration) {
-	for {
+// settler waits for the shim to be idle and executes it anew: to sleep, where
+// nothing at all happens, and else to be small.
+func (s *shim) settler() {
+	settle := time.Now().Add(settleAfter)
+	for wait := min(settleAfter, s.patience); ; {
 		select {
 		case <-s.ended():
 			return
 		case <-time.After(wait):
 		}
 		s.reopen()
-		if s.idleFor(wait) && s.streams.quiet() {
-			s.settle()
+		wait = s.patience
+		if still := s.stillFor(); still < s.patience && !restless {
+			wait = max(s.patience-still, time.Millisecond)
+		} else if s.streams.quiet() {
+			if limit, ok := s.parkLimit(); ok {
+				s.settle(&sleep{limit: limit}) // it did not: settle
+			}
 		}
-		wait = settleAgain
+		if !time.Now().Before(settle) {
+			if s.idleFor(settleAfter) && s.streams.quiet() {
+				s.settle(nil)
+			}
+			settle = time.Now().Add(settleAgain)
+		}
+		wait = min(wait, max(time.Until(settle), time.Millisecond))
 	}
 }
 
@@ -100,7 +112,7 @@ func (s *shim) idleFor(d time.Duration) bool {
 }
 
 // settle returns when it did not work or was not the moment: everything goes on.
-func (s *shim) settle() {
+func (s *shim) settle(to *sleep) {
 	s.endings.Lock() // the payload's end waits, or has come first
 	defer s.endings.Unlock()
 	if s.reaped {
@@ -126,11 +138,15 @@ func (s *shim) settle() {
 		files["stream-"+name] = f
 	}
 	files["init"] = s.init.PidFD
-	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep}
+	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: s.patience}
 	h.State = s.snapshot()
 	h.Logged = s.streams.log != nil
 	if s.servant != nil {
 		h.Helper = s.servant.pid
+		if s.servant.pidfd == nil {
+			return // it has ended
+		}
+		files["helper"] = s.servant.pidfd
 	}
 	if s.net != nil {
 		client, calm := s.net.calm()
@@ -141,7 +157,15 @@ func (s *shim) settle() {
 		files["keeper"] = client.File()
 		h.Kept.Attach = s.net.attach
 	}
-	_ = s.execAgain(h, files)
+	if to != nil {
+		path, err := s.store.ControlPath(s.cfg.ID)
+		if err != nil {
+			return
+		}
+		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper")
+		h.Parked = time.Now()
+	}
+	_ = s.execAgain(h, files, to)
 }
 
 // carriedFiles are the descriptors that every life of the shim has.
@@ -190,7 +214,7 @@ func (s *shim) inherit(h *handover) {
 		}
 	}
 	_ = s.settleIn()
-	go s.watchRuntime()
+	s.hearRuntime()
 	if f := all["control"]; f != nil {
 		path, _ := s.store.ControlPath(s.cfg.ID)
 		s.control = stage.Inherit(detachFD(f), path)
@@ -207,6 +231,7 @@ func (s *shim) adopt(h *handover) {
 	s.inherit(h)
 	s.started, s.launched = true, true
 	s.work.grown = restless
+	s.patience = nextPatience(h.Patience, h.Parked)
 	take := func(name string) *os.File {
 		f := s.files[name]
 		delete(s.files, name)
@@ -219,7 +244,7 @@ func (s *shim) adopt(h *handover) {
 	}
 	s.undo.Push(s.killAll)
 	if h.Helper != 0 {
-		s.servant = adoptServant(h.Helper)
+		s.servant = adoptServant(h.Helper, take("helper"))
 	}
 	if f := take("keeper"); f != nil {
 		s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach, client: slirp.Inherit(detachFD(f))}
@@ -239,6 +264,10 @@ func (s *shim) adopt(h *handover) {
 	s.streams.resume(carry)
 	s.serveControl()
 	s.healthStarted()
+	go func() {
+		s.reopen() // what SIGUSR2 asks for: nobody tells whether that woke us
+		s.watchRuntime()
+	}()
 }
 
 func (s *shim) openLog(lines map[string][]byte) (*logs.Writer, error) {
@@ -260,25 +289,22 @@ func detachFD(f *os.File) int {
 // servant is a helper process of the root file system as both kinds of shim know
 // it: the one that started it, and one that executed itself since.
 type servant struct {
-	pid  int
-	wait func() error
-	kill func() error
+	pid   int
+	pidfd *os.File // nil where the kernel gave none
+	wait  func() error
+	kill  func() error
 }
 
 func servantOf(h *fuse.Helper) *servant {
 	if h == nil {
 		return nil
 	}
-	return &servant{pid: h.PID, wait: h.Wait, kill: h.Kill}
+	return &servant{pid: h.PID, pidfd: h.PidFD, wait: h.Wait, kill: h.Kill}
 }
 
-func adoptServant(pid int) *servant {
-	pidfd, err := linux.OpenPidfd(pid)
-	if err != nil {
-		return &servant{pid: pid, wait: func() error { return err }, kill: func() error { return err }}
-	}
-	p := &userns.Process{PID: pid, PidFD: pidfd}
-	return &servant{pid: pid,
+func adoptServant(pid int, pidfd *os.File) *servant {
+	p := &userns.Process{PID: pid, PidFD: pollable(pidfd)}
+	return &servant{pid: pid, pidfd: p.PidFD,
 		wait: func() error { _, err := p.Wait(); return err },
 		kill: func() error { return p.Signal(unix.SIGKILL) }}
 }

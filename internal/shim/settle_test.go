@@ -32,8 +32,18 @@ func (c *container) settled(st *record.State) {
 }
 
 // Nothing that the payload writes is lost, torn or twice, while the shim executes
-// itself in the midst of it.
+// itself in the midst of it, to go on or to sleep.
 func TestRealSettleLosesNothing(t *testing.T) {
+	for _, role := range []string{"rc-shim", settling} {
+		t.Run(role, func(t *testing.T) {
+			shimRole = role
+			defer func() { shimRole = "rc-shim" }()
+			losesNothing(t)
+		})
+	}
+}
+
+func losesNothing(t *testing.T) {
 	c := detached(t, record.RestartPolicy{}, `i=0; while [ $i -lt 60000 ]; do echo "line $i of many that the payload writes as fast as it can"; i=$((i+1)); [ $((i % 100)) = 0 ] && echo "err $i" >&2; done; printf 'no newline'; sleep 1; echo ' and now'`)
 	st := c.state()
 	c.settled(st)

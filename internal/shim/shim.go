@@ -76,6 +76,8 @@ type shim struct {
 	known     known
 	before    *record.State // of a container that is started once more by rc
 	backoff   time.Duration
+	called    chan os.Signal // SIGUSR2 (reopen.go)
+	patience  time.Duration  // of silence before it parks (park.go)
 	undo      unwind.Stack
 }
 
@@ -84,7 +86,7 @@ type shim struct {
 // but a test reads.
 func Main(conv *stage.Conn) int {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	s := &shim{slot: conv, done: make(chan struct{}), stopped: make(chan struct{})}
+	s := &shim{slot: conv, done: make(chan struct{}), stopped: make(chan struct{}), patience: parkAfter}
 	defer s.undo.Run()
 	h, ok := handedOver(conv)
 	switch {
@@ -139,6 +141,7 @@ func (s *shim) receive() error {
 	if s.cfg.Without != "" {
 		_ = os.Setenv("RC_TEST_WITHOUT", s.cfg.Without)
 	}
+	s.hearRuntime()
 	go s.watchRuntime()
 	return s.settleIn()
 }

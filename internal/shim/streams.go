@@ -39,6 +39,7 @@ type streams struct {
 	ending    atomic.Bool // the payload has ended: no reader waits any more
 	halted    atomic.Bool // the copying stands still (suspend)
 	feeding   atomic.Int32
+	wrote     atomic.Int64 // when the payload last did, by ticks()
 	closeOnce sync.Once
 }
 
@@ -60,6 +61,20 @@ func (s *streams) quiet() bool {
 		}
 	}
 	return s.feeding.Load() == 0
+}
+
+// events names what of carried is to be waited for: not what has ended, which would
+// be an event for ever.
+func (s *streams) events() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over[stdout] {
+		names = append(names, "stream-out", "stream-tty")
+	}
+	if !s.over[stderr] {
+		names = append(names, "stream-err")
+	}
+	return names
 }
 
 // suspend stops the copying and returns when no byte is on its way: what the
@@ -196,6 +211,7 @@ func (s *streams) drain(from *os.File, stream int) {
 			left -= n
 		}
 		if n > 0 {
+			s.wrote.Store(ticks())
 			s.log.Write(streamNames[stream], buf[:n]) // first: it waits for no reader
 			s.deliver(stream, buf[:n])
 		}

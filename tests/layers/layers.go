@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	// them all, because each starts its helpers there.
 	"userns":        {"internal/host", "internal/stage"},
 	"userns/nsjoin": {},
+	"userns/park":   {},
 	"fuse":          {"internal/host", "userns"},
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
@@ -35,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/spec":    {"internal/record", "cgroup", "slirp", "userns"},
 	"internal/boot":    {"internal/spec", "internal/stage", "internal/stage/start"},
 	"internal/shim": {"internal/boot", "internal/record", "internal/stage", "internal/stage/start", "internal/stage/control", "internal/logs",
-		"cgroup", "fuse", "slirp", "userns"},
+		"cgroup", "fuse", "slirp", "userns", "userns/park"},
 	"internal/engine": {"internal/record", "internal/spec", "internal/host", "internal/stage", "internal/stage/start", "internal/stage/control",
 		"internal/logs", "cgroup", "fuse", "slirp", "userns"},
 	// cp, commit, diff and export open a container's files.
