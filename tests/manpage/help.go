@@ -22,7 +22,7 @@ import (
 //	Flags:
 //	  -x, --flag VALUE      TEXT
 type help struct {
-	name     string // "" for rc itself
+	name     string // "" for rc itself; two words for a verb of a group
 	short    string
 	usage    string
 	long     string
@@ -41,7 +41,7 @@ func (h *help) page() string {
 	if h.name == "" {
 		return "rc"
 	}
-	return "rc-" + h.name
+	return "rc-" + strings.ReplaceAll(h.name, " ", "-")
 }
 
 // readHelp asks rc in the folder bin about itself and each of its commands.
@@ -66,7 +66,7 @@ func readHelp(bin string) (overview *help, commands []*help, err error) {
 func ask(rc, name string) (*help, error) {
 	args := []string{"--help"}
 	if name != "" {
-		args = []string{name, "--help"}
+		args = append(strings.Fields(name), "--help")
 	}
 	out, err := exec.Command(rc, args...).Output()
 	if err != nil {
@@ -79,8 +79,8 @@ func ask(rc, name string) (*help, error) {
 	return h, nil
 }
 
-// A value's name has no space; two or more end the left column.
-var flagLine = regexp.MustCompile(`^  (?:(-[a-zA-Z]), |    )(--[a-z-]+)(?: (\S+))? {2,}(\S.*)$`)
+// Two spaces or more end the left column. A value's name has one only after a comma.
+var flagLine = regexp.MustCompile(`^  (?:(-[a-zA-Z]), |    )(--[a-z-]+)(?: (\S+(?:, \S+)*))? {2,}(\S.*)$`)
 
 // parseHelp is strict: a heading that is unknown or out of order is an error, so
 // that rc and rc-image cannot drift apart.
@@ -136,7 +136,7 @@ func (h *help) block(step int, whole, body string) error {
 		case 1:
 			h.examples = append(h.examples, strings.TrimSpace(line))
 		case 2:
-			command, short, _ := strings.Cut(strings.TrimSpace(line), " ")
+			command, short, _ := strings.Cut(strings.TrimSpace(line), "  ")
 			h.list = append(h.list, [2]string{command, strings.TrimSpace(short)})
 		case 3:
 			m := flagLine.FindStringSubmatch(line)

@@ -55,7 +55,7 @@ func generate(bin, src string) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s.txt: %w", h.page(), err)
 		}
-		pages[h.page()+".1"] = page(h, hand, commands)
+		pages[h.page()+".1"] = page(h, hand)
 	}
 	return pages, nil
 }

@@ -137,6 +137,10 @@ func checkTyped(t *testing.T, file, text string, flags map[string][]string) int 
 		words := strings.Fields(m[1])
 		command := words[len(words)-1]
 		have, ok := flags[command]
+		if verb := strings.Fields(m[2]); !ok && len(verb) > 0 {
+			command += " " + verb[0]
+			have, ok = flags[command]
+		}
 		if !ok && command != "help" {
 			t.Errorf("%s: there is no command rc %s: %s", file, command, text)
 			continue

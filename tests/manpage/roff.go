@@ -8,7 +8,7 @@ import (
 
 // page writes a manual page in man(7). It has no date and no version: it would
 // change with every build, and the test compares whole pages.
-func page(h *help, hand []section, commands []*help) string {
+func page(h *help, hand []section) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, ".\\\" Made by tests/manpage from --help and docs/man/src/%s.txt (make man).\n", h.page())
 	fmt.Fprintf(&w, ".TH %s 1 \"\" \"rc\" \"rc manual\"\n.nh\n.ad l\n", strings.ToUpper(h.page()))
@@ -19,8 +19,11 @@ func page(h *help, hand []section, commands []*help) string {
 	fmt.Fprintf(&w, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n%s\n", strings.ReplaceAll(h.page(), "-", "\\-"), escape(short), synopsis(h))
 	for _, heading := range headings {
 		body := generated(h, heading, len(find(hand, heading)) > 0) + blocks(find(hand, heading))
-		if heading == "SEE ALSO" {
-			body += seeAlso(h, commands)
+		if heading == "SEE ALSO" && h.name != "" {
+			body = ".PP\n\\fBrc\\fR(1)" + strings.Replace(body, ".PP\n", ",\n", 1)
+			if !strings.HasSuffix(body, "\n") {
+				body += "\n"
+			}
 		}
 		if body != "" {
 			fmt.Fprintf(&w, ".SH %s\n%s", heading, strings.TrimPrefix(body, ".PP\n"))
@@ -50,7 +53,7 @@ func generated(h *help, heading string, byHand bool) string {
 		if len(h.list) > 0 {
 			w.WriteString(".SS Commands\n")
 			for _, c := range h.list {
-				fmt.Fprintf(&w, ".TP\n\\fBrc\\-%s\\fR(1)\n%s.\n", c[0], escape(c[1]))
+				fmt.Fprintf(&w, ".TP\n%s(1)\n%s.\n", bold((&help{name: c[0]}).page()), escape(c[1]))
 			}
 		}
 	case "EXIT STATUS":
@@ -110,19 +113,6 @@ func synopsis(h *help) string {
 	}
 	rest := strings.TrimPrefix(h.usage, words)
 	return bold(words) + placeholder.ReplaceAllString(code(rest), `\fI$0\fR`)
-}
-
-func seeAlso(h *help, commands []*help) string {
-	var names []string
-	if h.name != "" {
-		names = append(names, "\\fBrc\\fR(1)")
-	}
-	for _, c := range commands {
-		if c != h {
-			names = append(names, "\\fBrc\\-"+c.name+"\\fR(1)")
-		}
-	}
-	return ".PP\n" + strings.Join(names, ",\n") + "\n"
 }
 
 func bold(s string) string { return "\\fB" + code(s) + "\\fR" }
