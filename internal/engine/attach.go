@@ -34,7 +34,10 @@ type attachment struct {
 	tty, input             bool              // the container has a terminal; our input is connected
 	gone                   func(error) error // what a conversation that breaks off means
 	warn                   func(string)
-	redraw                 bool // the terminal shows nothing yet of what its programs have drawn
+	redraw                 bool          // the terminal shows nothing yet of what its programs have drawn
+	guest                  bool          // it runs without us: when our reader is gone, we leave
+	unread                 chan struct{} // closed then, of a guest
+	once                   sync.Once
 	toIn, fromOut, fromErr *os.File
 	theirs                 []*os.File
 	saved                  *unix.Termios
@@ -80,7 +83,7 @@ func (s Streams) open(l *launch) (*attachment, error) {
 // connect makes pipes for what goes between us and a process of a container, and
 // gives away the ends that are the shim's.
 func (s Streams) connect(tty, input bool, give func(string, *os.File)) (*attachment, error) {
-	a := &attachment{Streams: s, tty: tty, input: input, detached: make(chan struct{})}
+	a := &attachment{Streams: s, tty: tty, input: input, detached: make(chan struct{}), unread: make(chan struct{})}
 	if tty && input && !IsTerminal(s.In) {
 		return nil, hint.Newf("attach the terminal", "leave out -t, or run it in a terminal", "the input is not a terminal").WithCode(1)
 	}
@@ -170,6 +173,13 @@ func (a *attachment) relay(conn *stage.Conn) (int, error) {
 		send.message(&start.Message{Kind: start.KindDetach})
 		a.left = true
 		return 0, nil
+	case <-a.unread:
+		send.message(&start.Message{Kind: start.KindDetach})
+		a.left = true
+		if lost := a.lost.Load(); lost != nil {
+			return 0, lost
+		}
+		return 128 + int(unix.SIGPIPE), nil // as any program in a pipeline
 	case e := <-end:
 		if a.saved == nil {
 			stop() // from here on a signal is for us, should our reader be slow
@@ -223,7 +233,12 @@ func (a *attachment) copyAll(send *sender) {
 			// Our reader left (`rc run … | head -1`), or the disk is full: the
 			// payload gets its SIGPIPE, and never waits for us.
 			send.message(&start.Message{Kind: start.KindCloseStream, Stream: name})
-			_, _ = io.Copy(io.Discard, from)
+			if !a.guest {
+				_, _ = io.Copy(io.Discard, from)
+			}
+		}
+		if err != nil && a.guest {
+			defer a.once.Do(func() { close(a.unread) })
 		}
 		if err != nil && !errors.Is(err, unix.EPIPE) {
 			a.lost.CompareAndSwap(nil, hint.New("write the container's "+name, rootCause(err), ""))

@@ -194,7 +194,7 @@ func (e *Engine) Attach(ref string, o AttachOptions, s Streams) (int, error) {
 	t := &talk{e: e, id: entry.ID, op: op, q: control.Request{Op: control.OpAttach}}
 	t.tune = func(a *attachment) {
 		a.enlarge()
-		a.redraw = entry.TTY
+		a.redraw, a.guest = entry.TTY, true
 	}
 	return t.run(s, entry.TTY, entry.Interactive && !o.NoStdin)
 }
