@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -94,6 +96,10 @@ func (o *startOptions) run(g *global, args []string) (int, error) {
 	}
 	return eachOf(names, func(ref string) error {
 		_, err := e.Start(ref, o.StartOptions)
+		for wait := time.Second; err != nil && o.ByPolicy && wait < time.Minute && !errors.Is(err, record.ErrNoContainer); wait *= 2 {
+			time.Sleep(wait) // a full disk, a keeper that is leaving: Docker tries again, too
+			_, err = e.Start(ref, o.StartOptions)
+		}
 		if err == nil {
 			fmt.Println(ref)
 		}

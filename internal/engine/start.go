@@ -136,7 +136,7 @@ func (l *launch) ready() error {
 	if l.home, err = l.e.enter(); err != nil {
 		return err
 	}
-	steps := []func() error{l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.writeNetworkFiles, l.openFilter, l.allowRemount}
+	steps := []func() error{l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.refreshNetworkFiles, l.openFilter, l.allowRemount}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -146,6 +146,21 @@ func (l *launch) ready() error {
 		return hint.New("encode the container's configuration", err, "")
 	}
 	return nil
+}
+
+// refreshNetworkFiles makes the resolver files of this start. On a full disk those of
+// the last one stay.
+func (l *launch) refreshNetworkFiles() error {
+	err := l.writeNetworkFiles()
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
+			if !exists(filepath.Join(l.cfg.Dir, name)) {
+				return err
+			}
+		}
+		return nil
+	}
+	return err
 }
 
 // keepImage sees to it that the layers are there and stay.

@@ -189,7 +189,39 @@ func saveJSON(path string, v any, d atomicfile.Durability) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	return atomicfile.Write(path, data, 0o600, d)
+	err = atomicfile.Write(path, data, 0o600, d)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		if overwrite(path, data) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// overwrite puts a text into the bytes that the file has already, for a disk that
+// has no other: what a user stopped must not look as if it had crashed. One write
+// within a block; whoever reads at this very moment may see half of it.
+func overwrite(path string, data []byte) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	const block = 512 // the smallest there is: the file holds it, or is longer
+	if have := (st.Size + block - 1) / block * block; int64(len(data)) > have {
+		return unix.ENOSPC
+	}
+	if pad := st.Size - int64(len(data)); pad > 0 {
+		data = append(data, bytes.Repeat([]byte{' '}, int(pad))...)
+	}
+	if n, err := unix.Pwrite(fd, data, 0); err != nil || n != len(data) {
+		return errors.Join(err, unix.ENOSPC)
+	}
+	return nil
 }
 
 // loadJSON reads what saveJSON wrote. A text of no bytes, or of NULs, is one whose

@@ -48,3 +48,27 @@ func TestEditContainer(t *testing.T) {
 		t.Errorf("%+v %v", c, err)
 	}
 }
+
+// A disk without a free byte still takes a shorter text, or one that fills the last
+// block of the one before.
+func TestOverwrite(t *testing.T) {
+	path := t.TempDir() + "/state.json"
+	if err := os.WriteFile(path, []byte(`{"Status":"running","PID":12345}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{`{"Status":"exited"}`, `{"Status":"exited","Error":"` + strings.Repeat("x", 400) + `"}`, `{}`} {
+		if err := overwrite(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || strings.TrimRight(string(data), " ") != text {
+			t.Errorf("%q %v", data, err)
+		}
+	}
+	if err := overwrite(path, make([]byte, 600)); err == nil {
+		t.Error("more than the block holds was taken")
+	}
+	if err := overwrite(path+"x", nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
