@@ -165,9 +165,6 @@ func (e *Engine) Signal(ref string, sig int) error {
 	if err != nil {
 		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
 	}
-	if unix.Signal(sig) == unix.SIGKILL {
-		return nil
-	}
 	return nil
 }
 
@@ -224,8 +221,12 @@ func (e *Engine) Pause(ref string, freeze bool) error {
 	case !freeze && !paused:
 		return hint.Newf(what, "see `rc ps`", "it is not paused").WithCode(1)
 	}
-	if _, err := e.ask(entry.ID, control.Request{Op: op}, askTimeout); err != nil {
+	r, err := e.ask(entry.ID, control.Request{Op: op}, askTimeout)
+	if err != nil {
 		return hint.New(what, reason(err), fixOf(err)).WithCode(1)
+	}
+	if r.Note != "" {
+		e.Warn(what + ": " + r.Note)
 	}
 	return nil
 }
@@ -245,7 +246,7 @@ func (e *Engine) Wait(ref string) (int, error) {
 	if err == nil && r.State != nil {
 		return r.State.ExitCode, nil
 	}
-	if !errors.Is(err, control.ErrGone) {
+	if err != nil && !errors.Is(err, control.ErrGone) {
 		return 0, hint.New(what, reason(err), fixOf(err)).WithCode(1)
 	}
 	return e.waitDirectly(entry, what)
