@@ -165,6 +165,9 @@ func (e *Engine) Signal(ref string, sig int) error {
 	if err != nil {
 		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
 	}
+	if unix.Signal(sig) == unix.SIGKILL {
+		return e.awaitRest(entry.ID, op) // as Docker's: a start that follows finds it at rest
+	}
 	return nil
 }
 
