@@ -13,10 +13,10 @@ import (
 // mountView is one of `docker inspect`'s Mounts.
 type mountView struct {
 	Type        string // bind, volume or tmpfs
-	Name        string `json:",omitempty"`
+	Name        string // "" of a bind; always there, because templates ask for it
 	Source      string
 	Destination string
-	Driver      string `json:",omitempty"`
+	Driver      string
 	Mode        string
 	RW          bool
 	Propagation string
