@@ -51,6 +51,7 @@ func cloneProgram(self *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer tree.Close()
 	var mine, there unix.Stat_t
 	err = errors.Join(unix.Fstat(int(self.Fd()), &mine), unix.Fstat(int(tree.Fd()), &there))
 	if err == nil && (mine.Ino != there.Ino || mine.Dev != there.Dev) {
@@ -60,10 +61,14 @@ func cloneProgram(self *os.File) (*os.File, error) {
 		err = linux.SetMountAttr(tree, unix.MOUNT_ATTR_RDONLY, 0, false)
 	}
 	if err != nil {
-		_ = tree.Close()
 		return nil, err
 	}
-	return tree, nil
+	// Through another descriptor, and the clone's own closed: that dissolves its
+	// anonymous mount namespace (dissolve_on_fput in fs/namespace.c), and the mount
+	// lives on in none. As long as it is in one, whoever gets a descriptor of it, by
+	// /proc/PID/exe, and has CAP_SYS_ADMIN in a namespace of its own, may take the
+	// read-only flag away: mount_setattr(2) asks for no right over an anonymous one.
+	return os.OpenFile(linux.ProcFD(tree), unix.O_PATH, 0)
 }
 
 // copyProgram costs the program's size in memory, for as long as the shim lives.

@@ -59,10 +59,11 @@ func catchExe(args []string) {
 				continue
 			}
 			self := "/proc/self/fd/" + strconv.Itoa(fd)
-			if to, _ := os.Readlink(self); strings.Contains(to, args[1]) {
+			// A mount of nothing but the program shows it as "/".
+			if to, _ := os.Readlink(self); to == "/" || strings.Contains(to, args[1]) {
 				caught[to] = true
+				remount(fd) // at once: with its shim the mount goes
 				rewrite(self)
-				remount(fd)
 			}
 			_ = unix.Close(fd)
 		}
