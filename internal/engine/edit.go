@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/rc-containers/rc/cgroup"
@@ -48,7 +47,7 @@ func (e *Engine) Rename(ref, name string) error {
 		}
 		return hint.New(op, reason(rootCause(err)), fix).WithCode(1)
 	}
-	_ = e.Store.DropName(old, entry.ID)
+	dropOther(e.Store, old, entry.ID, e.Store.EditContainer)
 	entry.Name = name
 	e.event(&entry.Container, "rename", map[string]string{"oldName": old})
 	return nil
@@ -129,16 +128,22 @@ func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error
 }
 
 // dropOldName frees a name that a killed rename left behind beside the other one.
-// A rename that is at work holds the folder's lock.
+// A rename that is at work holds the folder's lock: then it is none.
 func (e *Engine) dropOldName(name, holder string) bool {
+	return dropOther(e.Store, name, holder, e.Store.TryEditContainer)
+}
+
+// dropOther frees a name of a container that has another by now. Under the lock: a
+// rename back to it may be under way.
+func dropOther(s *record.Store, name, id string, edit func(string, func(*record.Container) error) error) bool {
 	freed := false
-	err := e.Store.TryEditContainer(holder, func(c *record.Container) error {
+	_ = edit(id, func(c *record.Container) error {
 		if c.Name != name && c.Name != "" {
-			freed = e.Store.DropName(name, holder) == nil
+			freed = s.DropName(name, id) == nil
 		}
 		return errNoChange
 	})
-	return freed && errors.Is(err, errNoChange)
+	return freed
 }
 
-var errNoChange = fmt.Errorf("nothing to save: %w", fs.ErrInvalid)
+var errNoChange = errors.New("nothing to save")

@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rc-containers/rc/cgroup"
@@ -124,5 +125,22 @@ func TestElsewhere(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(w.Store.ContainerDir(id) + "/state.json"); string(after) != string(before) {
 		t.Errorf("its state is now %s", after)
+	}
+}
+
+// Renames to and fro at once: one name is left, and it is the record's.
+func TestRenameRace(t *testing.T) {
+	w := newWorkshop(t)
+	id := w.ended('a', "one")
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { _ = w.Rename("one", "two") })
+		wg.Go(func() { _ = w.Rename("two", "one") })
+	}
+	wg.Wait()
+	names := namesIn(w.Store.Path("container-names"))
+	c, err := w.Store.LoadContainer(id)
+	if err != nil || len(names) != 1 || names[0] != c.Name {
+		t.Errorf("%q, and the record says %+v %v", names, c, err)
 	}
 }

@@ -49,6 +49,11 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	l := &launch{e: e, id: entry.ID, files: map[string]*os.File{}, opts: &spec.Options{Detach: !o.Attach}}
 	defer l.undo.Run()
 	life, err := e.takeLife(l.id, op)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		if now, lerr := e.Load(l.id); lerr == nil && now.Running() && !o.Attach {
+			return 0, nil // another `rc start` was quicker
+		}
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,11 +34,35 @@ func (e *Engine) Stop(ref string, o StopOptions) error {
 		return err
 	}
 	e.doNotRevive(entry.ID)
+	if entry, err = e.settled(entry); err != nil {
+		return err
+	}
 	if !entry.Alive {
 		e.markStopped(entry)
 		return nil
 	}
 	return e.stop(entry, o, false)
+}
+
+// settled waits for a container that is on its way up or down at this moment: its
+// lock is held, and its state does not say by whom.
+func (e *Engine) settled(entry *Entry) (*Entry, error) {
+	for range 500 {
+		if !entry.Alive || !atRest(&entry.State) && entry.State.Status != record.Created {
+			return entry, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+		next, err := e.Load(entry.ID)
+		if errors.Is(err, fs.ErrNotExist) {
+			entry.Alive = false // --rm, or a start that failed
+			return entry, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		entry = next
+	}
+	return nil, hint.New("stop container "+shortID(entry.ID), errBusy, "try again").WithCode(1)
 }
 
 // stop ends a live one. keep spares a container with --rm.
@@ -61,7 +86,7 @@ func (e *Engine) stop(entry *Entry, o StopOptions, keep bool) error {
 	if err != nil {
 		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
 	}
-	return e.awaitRest(entry.ID, op)
+	return e.awaitRest(entry.ID, &entry.State, op)
 }
 
 // ask sends one request to a container's shim.
@@ -108,12 +133,15 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// awaitRest returns when the shim has recorded the end and let its lock go.
-func (e *Engine) awaitRest(id, op string) error {
-	st, _ := e.Store.LoadState(id)
+// awaitRest returns when the shim in st has recorded the end and is gone. Somebody
+// else may have started the container since: that is another shim.
+func (e *Engine) awaitRest(id string, st *record.State, op string) error {
 	for try := range 600 {
-		alive, err := e.Store.Alive(id)
-		if err != nil || !alive && !shimLives(st) {
+		if st != nil && st.ShimPID > 0 {
+			if !shimLives(st) {
+				return nil
+			}
+		} else if alive, err := e.Store.Alive(id); err != nil || !alive {
 			return err
 		}
 		time.Sleep(min(time.Duration(try)*time.Millisecond, 10*time.Millisecond))
@@ -166,7 +194,7 @@ func (e *Engine) Signal(ref string, sig int) error {
 		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
 	}
 	if unix.Signal(sig) == unix.SIGKILL {
-		return e.awaitRest(entry.ID, op) // as Docker's: a start that follows finds it at rest
+		return e.awaitRest(entry.ID, &entry.State, op) // as Docker's: a start that follows finds it at rest
 	}
 	return nil
 }
@@ -174,15 +202,14 @@ func (e *Engine) Signal(ref string, sig int) error {
 // end kills a running container and returns when its shim has let it go. A frozen
 // payload dies of SIGKILL all the same (kernel, cgroup-v2.rst, "cgroup.freeze").
 func (e *Engine) end(id string) error {
+	st, serr := e.Store.LoadState(id)
 	_, err := e.ask(id, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout)
-	if err != nil {
+	if err != nil && serr == nil {
 		// Its socket went with the runtime folder, or it has no process yet: its shim
 		// sees the end of what there is.
-		if st, serr := e.Store.LoadState(id); serr == nil {
-			e.endOrphan(st)
-		}
+		e.endOrphan(st)
 	}
-	return e.awaitRest(id, "kill container "+shortID(id))
+	return e.awaitRest(id, st, "kill container "+shortID(id))
 }
 
 // Restart stops a container, if it runs, and starts it.
@@ -193,6 +220,9 @@ func (e *Engine) Restart(ref string, o StopOptions) error {
 		return err
 	}
 	e.doNotRevive(entry.ID)
+	if entry, err = e.settled(entry); err != nil {
+		return err
+	}
 	if entry.Alive {
 		if err := e.stop(entry, o, true); err != nil {
 			return err
