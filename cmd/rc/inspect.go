@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -212,6 +214,8 @@ func inspectImage(e *engine.Engine, img *record.Image) (*imageView, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A name by digest is no tag: RepoDigests has it.
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.Contains(name, "@") })
 	c := &img.Config
 	return &imageView{"sha256:" + img.ID, orEmpty(names), orEmpty(img.RepoDigests), img.Created, img.Architecture, img.Variant, img.OS, img.Size,
 		imageConfigView{c.User, c.ExposedPorts, orEmpty(c.Env), c.Cmd, c.Healthcheck, c.Volumes, c.WorkingDir, c.Entrypoint, c.Labels, c.StopSignal, c.Shell},
