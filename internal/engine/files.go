@@ -104,14 +104,21 @@ func (f *filesVerb) pause(id string) {
 		return // by the user, who will go on with it
 	}
 	path, err := f.e.Store.ControlPath(id)
+	var r *control.Reply
+	var release func()
 	if err == nil {
-		_, _, err = control.Ask(path, control.Request{Op: control.OpPause}, askTimeout)
+		r, release, err = control.Hold(path, askTimeout)
 	}
 	if err != nil {
 		f.e.Warn(fmt.Sprintf("the container goes on while it is read: %v", reason(err)))
 		return
 	}
-	f.undo.Push(func() { _, _, _ = control.Ask(path, control.Request{Op: control.OpUnpause}, askTimeout) })
+	f.undo.Push(func() {
+		if !r.Held { // a shim of before Hold
+			_, _, _ = control.Ask(path, control.Request{Op: control.OpUnpause}, askTimeout)
+		}
+		release()
+	})
 }
 
 // find resolves a container and repairs its record if need be.

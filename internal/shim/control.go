@@ -183,6 +183,10 @@ func (s *shim) answer(conn *stage.Conn, done func()) {
 		return
 	}
 	stage.CloseFiles(files)
+	if q.Op == control.OpPause && q.Hold {
+		s.holdPause(conn)
+		return
+	}
 	if q.Op == control.OpWait {
 		ended := s.enlist(conn)
 		finished() // an execve hands the connection on
@@ -291,7 +295,7 @@ func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {
 	case control.OpNamespaces:
 		return s.namespaces()
 	case control.OpPause, control.OpUnpause:
-		do := s.pause
+		do := func() (*control.Reply, error) { return s.pause(nil) }
 		if q.Op == control.OpUnpause {
 			do = s.unpause
 		}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 )
 
@@ -19,8 +21,8 @@ import (
 const bySignals = "no cgroup to freeze: its processes were stopped by SIGSTOP, which their parents see and a SIGCONT undoes"
 
 // pause stops every process of the container: by its cgroup's freezer, or else by
-// a signal to each.
-func (s *shim) pause() (*control.Reply, error) {
+// a signal to each. holder is the connection whose end ends it; nil for none.
+func (s *shim) pause(holder *stage.Conn) (*control.Reply, error) {
 	const op = "pause the container"
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
@@ -49,6 +51,7 @@ func (s *shim) pause() (*control.Reply, error) {
 	if err := s.save(atomicfile.Fast); err != nil {
 		return nil, err
 	}
+	s.holder = holder
 	s.event("pause", nil)
 	st := s.snapshot()
 	r.State = &st
@@ -59,6 +62,7 @@ func (s *shim) pause() (*control.Reply, error) {
 func (s *shim) unpause() (*control.Reply, error) {
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
+	s.holder = nil
 	if s.snapshot().Status != record.Paused {
 		return nil, hint.Newf("unpause the container", "", "it is not paused").WithCode(1)
 	}
@@ -82,6 +86,48 @@ func (s *shim) unpause() (*control.Reply, error) {
 	s.event("unpause", nil)
 	st := s.snapshot()
 	return &control.Reply{State: &st}, nil
+}
+
+// holdPause is a pause that ends with the caller's connection: a command that is
+// killed leaves nobody frozen. A user's own unpause and pause in between stand.
+func (s *shim) holdPause(conn *stage.Conn) {
+	r, err := s.pause(conn)
+	if err != nil {
+		_ = conn.Send(refuse(err))
+		return
+	}
+	r.Held = true
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if conn.Send(r) == nil {
+		_ = conn.SetDeadline(time.Time{})
+		s.awaitEnd(conn)
+	}
+	s.pausing.Lock()
+	mine := s.holder == conn
+	s.pausing.Unlock()
+	if mine {
+		_, _ = s.unpause()
+	}
+}
+
+// awaitEnd returns when the other side has hung up, or this life has ended.
+func (s *shim) awaitEnd(conn *stage.Conn) {
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		for {
+			var q control.Request
+			files, err := conn.Recv(&q)
+			stage.CloseFiles(files)
+			if err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case <-left:
+	case <-s.ended():
+	}
 }
 
 // thaw is unpause for a signal that is to be obeyed: the frozen see none.

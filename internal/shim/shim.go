@@ -67,7 +67,8 @@ type shim struct {
 	saves     sync.Mutex // one writer of state.json at a time
 	reopening sync.Mutex
 	pausing   sync.Mutex
-	endings   sync.Mutex // held while the payload's end is dealt with, or the shim executes itself
+	holder    *stage.Conn // whose end ends the pause; guarded by pausing
+	endings   sync.Mutex  // held while the payload's end is dealt with, or the shim executes itself
 	accepts   sync.WaitGroup
 	work      occupied
 	reaped    bool // init was waited for: its pid may be somebody else's

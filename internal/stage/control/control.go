@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -61,6 +63,7 @@ type Request struct {
 	Cols    uint16        `json:",omitempty"`
 	Logs    bool          `json:",omitempty"` // attach: reserved
 	Keep    bool          `json:",omitempty"` // stop: do not remove it although it is --rm, a start follows (`rc restart`)
+	Hold    bool          `json:",omitempty"` // pause: for as long as this connection lasts (see Hold)
 	Policy  bool          `json:",omitempty"` // signal, stop: not the user's wish: the restart policy applies (health)
 }
 
@@ -74,6 +77,7 @@ type Reply struct {
 	PID      int            `json:",omitempty"` // of an exec, in the host's pid namespace
 	ExecID   string         `json:",omitempty"` // 64 hex digits, in events
 	Note     string         `json:",omitempty"` // what the user should know of how it was done
+	Held     bool           `json:",omitempty"` // pause: it ends with this connection
 	Fail     *start.Failure `json:",omitempty"`
 }
 
@@ -83,29 +87,62 @@ var ErrGone = errors.New("the container's shim does not answer")
 // Ask sends one request to the shim at path and waits at most bound (0: without
 // end) for the reply. errors.Is(err, ErrGone) when nobody lives there.
 func Ask(path string, q Request, bound time.Duration) (*Reply, []*os.File, error) {
+	conn, r, files, err := ask(path, q, bound)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return r, files, err
+}
+
+// Hold asks for a pause that ends with the connection, also when the caller is
+// killed; release ends it and returns when it has ended. A shim of before
+// Request.Hold pauses for good: the reply's Held tells.
+func Hold(path string, bound time.Duration) (r *Reply, release func(), err error) {
+	conn, r, files, err := ask(path, Request{Op: OpPause, Hold: true}, bound)
+	if err != nil {
+		return nil, nil, err
+	}
+	stage.CloseFiles(files)
+	return r, func() {
+		defer conn.Close()
+		if raw, err := conn.File().SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
+		}
+		_ = conn.SetDeadline(time.Now().Add(bound))
+		var over Reply
+		files, _ := conn.Recv(&over) // it hangs up when the container goes on
+		stage.CloseFiles(files)
+	}, nil
+}
+
+func ask(path string, q Request, bound time.Duration) (_ *stage.Conn, _ *Reply, _ []*os.File, err error) {
 	conn, err := stage.Dial(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+		return nil, nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
 	}
-	defer conn.Close()
+	defer func() {
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
 	if bound > 0 {
 		_ = conn.SetDeadline(time.Now().Add(bound))
 	}
 	if err := conn.Send(&q); err != nil {
-		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+		return nil, nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
 	}
 	var r Reply
 	files, err := conn.Recv(&r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
+		return nil, nil, nil, fmt.Errorf("%w (%w)", ErrGone, err)
 	}
 	if r.Fail != nil {
 		stage.CloseFiles(files)
-		return nil, nil, r.Fail.Error()
+		return nil, nil, nil, r.Fail.Error()
 	}
 	if len(files) != len(r.Files) {
 		stage.CloseFiles(files)
-		return nil, nil, errors.New("the shim's reply is broken")
+		return nil, nil, nil, errors.New("the shim's reply is broken")
 	}
-	return &r, files, nil
+	return conn, &r, files, nil
 }

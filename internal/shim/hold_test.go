@@ -1,0 +1,70 @@
+package shim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/control"
+)
+
+// A pause that is held ends with its connection, however that ends, and no other
+// pause does.
+func TestHeldPause(t *testing.T) {
+	c := detached(t, record.RestartPolicy{}, `while :; do sleep 0.05; done`)
+	path, err := c.store.ControlPath(testID)
+	must(t, err)
+	status := func() record.Status {
+		t.Helper()
+		r, _, err := control.Ask(path, control.Request{Op: control.OpState}, 5*time.Second)
+		must(t, err)
+		return r.State.Status
+	}
+	// Released in order: it goes on before release returns.
+	r, release, err := control.Hold(path, 5*time.Second)
+	must(t, err)
+	if !r.Held || status() != record.Paused {
+		t.Fatalf("%+v, %s", r, status())
+	}
+	if _, _, err := control.Hold(path, 5*time.Second); err == nil {
+		t.Error("paused twice")
+	}
+	if release(); status() != record.Running {
+		t.Errorf("after the release: %s", status())
+	}
+	// Killed: nothing is said, the connection ends.
+	conn, err := stage.Dial(path)
+	must(t, err)
+	must(t, conn.Send(&control.Request{Op: control.OpPause, Hold: true}))
+	_, err = conn.Recv(new(control.Reply))
+	must(t, err)
+	if status() != record.Paused {
+		t.Error("it was not paused")
+	}
+	_ = conn.Close()
+	for end := time.Now().Add(5 * time.Second); status() != record.Running; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the container stays paused after its holder has died")
+		}
+	}
+	// The user lets it go on meanwhile, and pauses it: that pause stands.
+	_, release, err = control.Hold(path, 5*time.Second)
+	must(t, err)
+	for _, op := range []control.Op{control.OpUnpause, control.OpPause} {
+		_, _, err = control.Ask(path, control.Request{Op: op}, 5*time.Second)
+		must(t, err)
+	}
+	if release(); status() != record.Paused {
+		t.Error("the release has ended the user's pause")
+	}
+	// Held across the end of the container: its end is not held up.
+	_, _, err = control.Ask(path, control.Request{Op: control.OpUnpause}, 5*time.Second)
+	must(t, err)
+	_, release, err = control.Hold(path, 5*time.Second)
+	must(t, err)
+	_, _, err = control.Ask(path, control.Request{Op: control.OpSignal, Signal: 9}, 5*time.Second)
+	must(t, err)
+	c.ended()
+	release()
+}
