@@ -38,12 +38,15 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if entry, err = e.settled(entry, op); err != nil {
+		return 0, err
+	}
 	switch running := entry.Alive; {
 	case running && entry.State.Status == record.Paused:
 		return 0, hint.Newf(op, "rc unpause "+ref, "it is paused").WithCode(1)
 	case running && o.Attach:
 		return e.Attach(ref, AttachOptions{NoStdin: !o.Interactive}, o.Streams)
-	case running && entry.State.Status != record.Created && entry.State.Status != record.Exited:
+	case running:
 		return 0, nil
 	}
 	l := &launch{e: e, id: entry.ID, files: map[string]*os.File{}, opts: &spec.Options{Detach: !o.Attach}}

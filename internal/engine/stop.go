@@ -34,7 +34,7 @@ func (e *Engine) Stop(ref string, o StopOptions) error {
 		return err
 	}
 	e.doNotRevive(entry.ID)
-	if entry, err = e.settled(entry); err != nil {
+	if entry, err = e.settled(entry, "stop container "+ref); err != nil {
 		return err
 	}
 	if !entry.Alive {
@@ -46,7 +46,7 @@ func (e *Engine) Stop(ref string, o StopOptions) error {
 
 // settled waits for a container that is on its way up or down at this moment: its
 // lock is held, and its state does not say by whom.
-func (e *Engine) settled(entry *Entry) (*Entry, error) {
+func (e *Engine) settled(entry *Entry, op string) (*Entry, error) {
 	for range 500 {
 		if !entry.Alive || !atRest(&entry.State) && entry.State.Status != record.Created {
 			return entry, nil
@@ -62,7 +62,7 @@ func (e *Engine) settled(entry *Entry) (*Entry, error) {
 		}
 		entry = next
 	}
-	return nil, hint.New("stop container "+shortID(entry.ID), errBusy, "try again").WithCode(1)
+	return nil, hint.New(op, errBusy, "try again").WithCode(1)
 }
 
 // stop ends a live one. keep spares a container with --rm.
@@ -220,7 +220,7 @@ func (e *Engine) Restart(ref string, o StopOptions) error {
 		return err
 	}
 	e.doNotRevive(entry.ID)
-	if entry, err = e.settled(entry); err != nil {
+	if entry, err = e.settled(entry, "stop container "+ref); err != nil {
 		return err
 	}
 	if entry.Alive {
