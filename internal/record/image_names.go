@@ -163,7 +163,12 @@ func (s *Store) Tag(source, target string) error {
 	if err != nil {
 		return hint.New(fmt.Sprintf("tag %q", target), err, "a name looks like NAME[:TAG]")
 	}
-	return s.SetName(r.WithDefaultTag().String(), id)
+	r = r.WithDefaultTag()
+	if err := s.SetName(r.String(), id); err != nil {
+		return err
+	}
+	_ = s.AppendEvent("image", "tag", "sha256:"+id, map[string]string{"name": r.Familiar()})
+	return nil
 }
 
 // Untag takes a name away and says what it was in full. ErrNoImage when there

@@ -37,19 +37,28 @@ type wanted struct {
 // empty. A file appears when it is whole.
 func (s *Session) Save(ctx context.Context, format, path string, out io.Writer, typed []string) error {
 	op := "save " + strings.Join(typed, " ")
+	if format != OCIDir && format != DockerArchive && format != OCIArchive {
+		return hint.Newf(op, "use docker-archive, oci-archive or oci-dir", "unknown --format %q", format)
+	}
 	images, err := s.wantedImages(typed)
+	if err == nil {
+		err = s.save(ctx, op, format, path, out, images)
+	}
 	if err != nil {
 		return explain(op, err, "")
 	}
-	switch format {
-	case OCIDir:
+	for _, img := range images {
+		s.event("save", "sha256:"+img.id, "sha256:"+img.id) // moby, daemon/images/image_exporter.go
+	}
+	return nil
+}
+
+func (s *Session) save(ctx context.Context, op, format, path string, out io.Writer, images []wanted) (err error) {
+	if format == OCIDir {
 		if path == "" {
-			return hint.Newf(op, "name the folder: -o DIR", "--format oci-dir writes a folder").WithCode(exitFailed)
+			return hint.Newf(op, "name the folder: -o DIR", "--format oci-dir writes a folder")
 		}
-		return explain(op, s.saveLayout(ctx, path, images), "")
-	case DockerArchive, OCIArchive:
-	default:
-		return hint.Newf(op, "use docker-archive, oci-archive or oci-dir", "unknown --format %q", format)
+		return s.saveLayout(ctx, path, images)
 	}
 	// The library writes to a path and seeks in it, so stdout gets a copy.
 	tmp := filepath.Join(s.work, "save.tar")
@@ -63,18 +72,18 @@ func (s *Session) Save(ctx context.Context, format, path string, out io.Writer, 
 		err = s.saveOCIArchive(ctx, tmp, images)
 	}
 	if err != nil {
-		return explain(op, err, "")
+		return err
 	}
 	if path != "" {
-		return explain(op, os.Rename(tmp, path), "")
+		return os.Rename(tmp, path)
 	}
 	f, err := os.Open(tmp)
 	if err != nil {
-		return explain(op, err, "")
+		return err
 	}
 	defer f.Close()
 	_, err = io.Copy(out, f)
-	return explain(op, err, "")
+	return err
 }
 
 // wantedImages groups what was typed by image. An id saves an image without a name.
