@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build install uninstall demo test bench lint man clean help
+.PHONY: all build install uninstall demo test test-vm bench lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -30,16 +30,26 @@ install: build
 	install -m 755 bin/rc '$(DESTDIR)$(PREFIX)/bin/'
 	install -m 755 bin/rc-init bin/rc-net bin/rc-image '$(DESTDIR)$(PREFIX)/libexec/rc/'
 	install -m 644 docs/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+	for unit in user/rc-restart.service system/rc-restart@.service; do \
+		install -d "$(DESTDIR)$(PREFIX)/lib/systemd/$${unit%/*}"; \
+		sed 's,^ExecStart=rc ,ExecStart=$(PREFIX)/bin/rc ,' "contrib/systemd/$$unit" >"$(DESTDIR)$(PREFIX)/lib/systemd/$$unit"; \
+	done
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rc' '$(DESTDIR)$(PREFIX)/share/man/man1/'rc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'rc-*.1
 	rm -rf '$(DESTDIR)$(PREFIX)/libexec/rc'
+	rm -f '$(DESTDIR)$(PREFIX)/lib/systemd/user/rc-restart.service' '$(DESTDIR)$(PREFIX)/lib/systemd/system/rc-restart@.service'
 
 demo:
 	tests/demo
 
 test:
 	tests/run
+
+# In a guest with systemd, under QEMU: minutes, and some packages.
+test-vm: build
+	tests/guest/setup
+	RC_GUEST=1 RC_BIN='$(CURDIR)/bin' $(GO) test -v -count=1 -timeout 90m -tags $(TAGS) ./tests/guest ./tests/powercut
 
 bench: build
 	tests/bench/run
@@ -59,6 +69,7 @@ help:
 	@echo 'make install PREFIX=DIR install below DIR (no root needed for a folder of yours)'
 	@echo 'make demo               a container from a local registry, as an unprivileged user'
 	@echo 'make test               unit and end-to-end tests'
+	@echo 'make test-vm            power cuts and a boot, in a guest under QEMU (as root)'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman and bubblewrap'
 	@echo 'make man                write docs/man from --help'

@@ -40,7 +40,6 @@ type further struct {
 type execs struct {
 	mu      sync.Mutex
 	running int
-	probes  chan struct{} // closed when none shall come any more; nil without a health check
 }
 
 func (e *execs) add(n int) {

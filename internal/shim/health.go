@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -60,21 +62,7 @@ func (s *shim) healthStarted() {
 		s.update(func(st *record.State) { st.Health = &record.Health{Status: starting} })
 		_ = s.save(atomicfile.Fast)
 	}
-	over := make(chan struct{})
-	s.execs.mu.Lock()
-	s.execs.probes = over
-	s.execs.mu.Unlock()
-	go s.watchHealth(p, over)
-}
-
-// healthEnded stops the probes: the payload has ended.
-func (s *shim) healthEnded() {
-	s.execs.mu.Lock()
-	defer s.execs.mu.Unlock()
-	if s.execs.probes != nil {
-		close(s.execs.probes)
-		s.execs.probes = nil
-	}
+	go s.watchHealth(p, s.ended())
 }
 
 // probeOf fills in Docker's defaults; false where there is nothing to ask.
@@ -173,6 +161,7 @@ func (p *prober) probe(s *shim) {
 	defer done()
 	r := record.HealthResult{Start: time.Now()}
 	r.ExitCode, r.Output = p.ask(s)
+	r.Output = bounded(r.Output, healthOutput)
 	r.End = time.Now()
 	if s.snapshot().Status != record.Running || r.ExitCode == killed && s.initEnds() {
 		return // it was paused, or ended and took the probe along: this says nothing of its health
@@ -276,6 +265,28 @@ func firstBytes(r io.Reader, keep int64) string {
 	_, _ = io.Copy(&head, io.LimitReader(struct{ io.Reader }{r}, keep))
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{r})
 	return head.String()
+}
+
+// bounded cuts a text so that what JSON makes of it is at most twice keep bytes: a
+// zero byte becomes six. All results of the log go to whoever asks for the state, in
+// one packet (stage.MaxPacket), and the texts are the container's.
+func bounded(text string, keep int) string {
+	text = strings.ToValidUTF8(text[:min(len(text), keep)], "\uFFFD")
+	room := 2 * keep
+	for i, r := range text {
+		switch {
+		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029':
+			room -= 6 // \u0000
+		case r == '"', r == '\\':
+			room -= 2
+		default:
+			room -= utf8.RuneLen(r)
+		}
+		if room < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // unwell does what --health-on-failure asks for.
