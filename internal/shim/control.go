@@ -196,8 +196,24 @@ func (s *shim) answer(conn *stage.Conn, done func()) {
 	}
 	r, out := s.obey(q)
 	defer stage.CloseFiles(out)
+	reply(conn, r, out...)
+}
+
+// reply sends an answer. What was done counts more than what the state says of the
+// container's own words, which may be too long for a packet.
+func reply(conn *stage.Conn, r *control.Reply, files ...*os.File) {
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	_ = conn.Send(r, out...)
+	err := conn.Send(r, files...)
+	if !errors.Is(err, stage.ErrTooLarge) || r.State == nil {
+		return
+	}
+	st, short := *r.State, *r
+	st.Error = bounded(st.Error, 1024)
+	if st.Health != nil {
+		st.Health = &record.Health{Status: st.Health.Status, FailingStreak: st.Health.FailingStreak}
+	}
+	short.State = &st
+	_ = conn.Send(&short, files...)
 }
 
 // talk is a conversation on the connection of a request: control.Talk.
@@ -249,8 +265,7 @@ func (s *shim) waitAgain(conn *stage.Conn) {
 		defer s.busy()()
 		s.delist(conn)
 		st := s.snapshot()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		_ = conn.Send(&control.Reply{State: &st})
+		reply(conn, &control.Reply{State: &st})
 	}()
 }
 

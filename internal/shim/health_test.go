@@ -1,11 +1,14 @@
 package shim
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/control"
 )
 
 // The rule, result by result (moby, daemon/health.go).
@@ -110,5 +113,31 @@ func TestRealHealthTimeout(t *testing.T) {
 	st := c.until("unhealthy", func(st *record.State) bool { return st.Health != nil && st.Health.Status == unhealthy })
 	if r := st.Health.Log[0]; r.ExitCode != fallenBehind || !strings.HasPrefix(r.Output, "Health check exceeded timeout (500ms): begun") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What a probe writes is the container's, and what is kept of it must fit into the
+// packet that carries the state, five times.
+func TestBoundedOutput(t *testing.T) {
+	for name, text := range map[string]string{
+		"zeros": strings.Repeat("\x00", 9000), "invalid": strings.Repeat("\xff", 9000), "tags": strings.Repeat("<", 9000),
+		"text": strings.Repeat("x", 9000), "lines": strings.Repeat("\u2028", 3000), "quotes": strings.Repeat(`"`, 9000),
+	} {
+		kept := bounded(text, healthOutput)
+		log := make([]record.HealthResult, healthLog)
+		for i := range log {
+			log[i].Output = kept
+		}
+		data, err := json.Marshal(&control.Reply{State: &record.State{Health: &record.Health{Log: log}}})
+		must(t, err)
+		if len(data) > stage.MaxPacket-4096 || len(kept) > 3*healthOutput {
+			t.Errorf("%s: %d bytes, %d encoded", name, len(kept), len(data))
+		}
+		if name == "text" && len(kept) != healthOutput {
+			t.Errorf("of a text %d bytes are kept", len(kept))
+		}
+	}
+	if got := bounded("a\nü\x00", 100); got != "a\nü\x00" {
+		t.Errorf("%q", got)
 	}
 }

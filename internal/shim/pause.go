@@ -97,11 +97,9 @@ func (s *shim) holdPause(conn *stage.Conn) {
 		return
 	}
 	r.Held = true
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	if conn.Send(r) == nil {
-		_ = conn.SetDeadline(time.Time{})
-		s.awaitEnd(conn)
-	}
+	reply(conn, r)
+	_ = conn.SetDeadline(time.Time{})
+	s.awaitEnd(conn) // at once where the reply met nobody
 	s.pausing.Lock()
 	mine := s.holder == conn
 	s.pausing.Unlock()
