@@ -40,7 +40,7 @@ func newPatientStand(t *testing.T, patience time.Duration, payload ...string) *s
 	store, err := record.Open(t.TempDir())
 	must(t, err)
 	s := &shim{done: make(chan struct{}), store: store, files: map[string]*os.File{"join-net": os.Stdin}, // some descriptor: a joined namespace
-		cfg: &start.Config{ID: testID, Spec: &specs.Spec{Hostname: "box"}, StopSignal: int(unix.SIGTERM), StopAfter: patience, Clone: unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWNS, UIDMap: []userns.IDMap{{Size: 9}}}}
+		cfg: &start.Config{ID: testID, Dir: t.TempDir(), Spec: &specs.Spec{Hostname: "box"}, StopSignal: int(unix.SIGTERM), StopAfter: patience, Clone: unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWNS, UIDMap: []userns.IDMap{{Size: 9}}}}
 	s.state.Status = record.Running
 	if len(payload) > 0 {
 		cmd := exec.Command(payload[0], payload[1:]...)
@@ -226,7 +226,7 @@ func TestFlood(t *testing.T) {
 		store.UseRuntime(t.TempDir())
 		dir, _ := store.Runtime()
 		must(t, os.Mkdir(dir+"/c", 0o700))
-		sh := &shim{done: make(chan struct{}), store: store, cfg: &start.Config{ID: testID, Spec: &specs.Spec{}}}
+		sh := &shim{done: make(chan struct{}), store: store, cfg: &start.Config{ID: testID, Dir: t.TempDir(), Spec: &specs.Spec{}}}
 		must(t, sh.listen())
 		path, _ := store.ControlPath(testID)
 		return &stand{sh, path}
