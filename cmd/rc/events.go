@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -85,8 +84,7 @@ func (o *eventsOptions) printer(g *global, e *engine.Engine, q *engine.EventsQue
 			return err
 		}
 	case "json", "{{json .}}":
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
+		enc := newEncoder(out)
 		q.Each = func(ev *record.Event) error { return enc.Encode(eventObject(ev)) }
 	default:
 		f, err := g.formatted(e, o.format, nil)

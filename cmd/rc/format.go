@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -102,8 +105,7 @@ func (f *formatter) start() error {
 // print prints one value; of a table, flush or close does.
 func (f *formatter) print(value any) error {
 	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+	enc := newEncoder(&b)
 	if err := enc.Encode(value); err != nil {
 		return err
 	}
@@ -291,6 +293,34 @@ func harmless(s string) string {
 		}
 		return printable(r)
 	}, s)
+}
+
+// newEncoder writes JSON as Docker does, and so that no text in it steers a
+// terminal: encoding/json escapes the C0 controls, and here the others become
+// escapes too, which every reader of JSON takes for the same text.
+func newEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(escaping{w})
+	enc.SetEscapeHTML(false)
+	return enc
+}
+
+// escaping gets whole JSON values.
+type escaping struct{ io.Writer }
+
+// Write escapes what printable would take out; such runes are within strings.
+func (w escaping) Write(b []byte) (int, error) {
+	var safe []byte
+	for _, r := range string(b) {
+		if r >= 0x7f && printable(r) != r {
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		} else {
+			safe = utf8.AppendRune(safe, r)
+		}
+	}
+	if _, err := w.Writer.Write(safe); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 func isTerminal(f *os.File) bool {

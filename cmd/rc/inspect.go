@@ -109,8 +109,7 @@ func (o *inspectOptions) list(e *engine.Engine, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetEscapeHTML(false)
+	enc := newEncoder(os.Stdout)
 	if o.format == "" {
 		enc.SetIndent("", "    ")
 	}

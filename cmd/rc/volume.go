@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -260,8 +259,7 @@ func runVolumeInspect(g *global, format string, args []string) (int, error) {
 	if f != nil {
 		return code, errors.Join(err, f.close())
 	}
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetEscapeHTML(false)
+	enc := newEncoder(os.Stdout)
 	if format == "" {
 		enc.SetIndent("", "    ")
 	}
