@@ -210,7 +210,7 @@ func clean(t *testing.T, when string) {
 		t.Errorf("%s: %v", when, err)
 	}
 	for _, l := range list {
-		if r := user.RC("rm", "-f", l.Names); r.Code != 0 {
+		if r := user.RC("rm", "-f", "-v", l.Names); r.Code != 0 {
 			t.Errorf("%s: rc rm -f %s (%s): %d %s", when, l.Names, l.Status, r.Code, r.Err)
 		}
 	}
