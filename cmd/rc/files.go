@@ -27,6 +27,7 @@ func fileVerb(g *global, do func(*engine.Engine) (int, error)) (int, error) {
 
 func cpCommand() *command {
 	cfg := &engine.FilesConfig{}
+	var flags *pflag.FlagSet
 	return &command{
 		name: "cp", args: "[CONTAINER:]SRC|- [CONTAINER:]DEST|-", short: "Copy files between containers and the host",
 		long: "A folder is copied with all that is in it; SRC/. means its content alone. Where DEST is a folder\n" +
@@ -35,9 +36,10 @@ func cpCommand() *command {
 			"container's root, or on the host to you, and loses its set-id bits there.",
 		examples: []string{"rc cp web:/etc/nginx .", "rc cp site/. web:/srv/www", "rc cp web:/var/log - | tar t"},
 		flags: func(fs *pflag.FlagSet) {
+			flags = fs
 			fs.BoolVarP(&cfg.Archive, "archive", "a", false, "keep the owners that the files have at their source (in a container)")
 			fs.BoolVarP(&cfg.Follow, "follow-link", "L", false, "when SRC is a symbolic link, copy what it leads to")
-			fs.BoolVarP(&cfg.Quiet, "quiet", "q", false, "print nothing but errors")
+			fs.BoolVarP(&cfg.Quiet, "quiet", "q", false, "print nothing but errors (the default where the output is no terminal)")
 		},
 		run: func(g *global, args []string) (int, error) {
 			if len(args) != 2 {
@@ -46,6 +48,9 @@ func cpCommand() *command {
 			cfg.From, cfg.To = place(args[0]), place(args[1])
 			if err := checkPlaces(cfg); err != nil {
 				return 0, err
+			}
+			if !flags.Changed("quiet") {
+				cfg.Quiet = !isTerminal(os.Stdout) // as docker/cli: cron mails every word
 			}
 			return fileVerb(g, func(e *engine.Engine) (int, error) { return e.Copy(*cfg) })
 		},

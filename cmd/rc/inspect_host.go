@@ -16,43 +16,47 @@ import (
 
 // hostConfigView has those fields of Docker's HostConfig that rc knows.
 type hostConfigView struct {
-	Binds          []string
-	LogConfig      logConfigView
-	NetworkMode    string
-	PortBindings   map[string][]portBinding
-	RestartPolicy  restartView
-	AutoRemove     bool
-	Annotations    map[string]string
-	CapAdd         []string
-	CapDrop        []string
-	DNS            []string `json:"Dns"`
-	DNSOptions     []string `json:"DnsOptions"`
-	DNSSearch      []string `json:"DnsSearch"`
-	ExtraHosts     []string
-	GroupAdd       []string
-	IpcMode        string
-	OomScoreAdj    int
-	PidMode        string
-	Privileged     bool
-	ReadonlyRootfs bool
-	SecurityOpt    []string
-	Tmpfs          map[string]string
-	UTSMode        string
-	ShmSize        int64
-	Sysctls        map[string]string
-	Runtime        string
-	CPUShares      uint64 `json:"CpuShares"`
-	Memory         int64
-	NanoCPUs       int64 `json:"NanoCpus"`
-	CpusetCpus     string
-	MemorySwap     int64
-	PidsLimit      *int64
-	Devices        []deviceView
-	Ulimits        []ulimitView
-	MaskedPaths    []string
-	ReadonlyPaths  []string
-	Init           bool
-	CgroupPath     string // rc's own
+	Binds             []string
+	LogConfig         logConfigView
+	NetworkMode       string
+	PortBindings      map[string][]portBinding
+	RestartPolicy     restartView
+	AutoRemove        bool
+	Annotations       map[string]string
+	CapAdd            []string
+	CapDrop           []string
+	DNS               []string `json:"Dns"`
+	DNSOptions        []string `json:"DnsOptions"`
+	DNSSearch         []string `json:"DnsSearch"`
+	ExtraHosts        []string
+	GroupAdd          []string
+	IpcMode           string
+	OomScoreAdj       int
+	PidMode           string
+	Privileged        bool
+	ReadonlyRootfs    bool
+	SecurityOpt       []string
+	Tmpfs             map[string]string
+	UTSMode           string
+	ShmSize           int64
+	Sysctls           map[string]string
+	Runtime           string
+	CPUShares         uint64 `json:"CpuShares"`
+	CPUPeriod         int64  `json:"CpuPeriod"` // microseconds, as CpuQuota
+	CPUQuota          int64  `json:"CpuQuota"`
+	Memory            int64
+	NanoCPUs          int64 `json:"NanoCpus"`
+	CpusetCpus        string
+	CpusetMems        string
+	MemoryReservation int64
+	MemorySwap        int64
+	PidsLimit         *int64
+	Devices           []deviceView
+	Ulimits           []ulimitView
+	MaskedPaths       []string
+	ReadonlyPaths     []string
+	Init              bool
+	CgroupPath        string // rc's own
 }
 
 type logConfigView struct {
@@ -148,6 +152,7 @@ func sizeOption(options []string) int64 {
 
 func (h *hostConfigView) ofResources(r cgroup.Resources) {
 	h.Memory, h.MemorySwap, h.NanoCPUs, h.CPUShares, h.CpusetCpus = r.Memory, r.MemorySwap, r.NanoCPUs, r.CPUShares, r.CpusetCPUs
+	h.CPUPeriod, h.CPUQuota, h.CpusetMems, h.MemoryReservation = r.CPUPeriod, r.CPUQuota, r.CpusetMems, r.MemoryReservation
 	if r.PidsLimit != 0 {
 		h.PidsLimit = &r.PidsLimit
 	}
@@ -185,13 +190,14 @@ func securityOpt(unconfined bool, profile string) []string {
 
 // networkView has those fields of Docker's NetworkSettings that rc knows.
 type networkView struct {
-	SandboxKey  string
-	Ports       map[string][]portBinding
-	Gateway     string
-	IPAddress   string
-	IPPrefixLen int
-	MacAddress  string
-	Networks    map[string]endpointView
+	SandboxKey                                       string
+	Ports                                            map[string][]portBinding
+	Gateway                                          string
+	IPAddress                                        string
+	IPPrefixLen                                      int
+	MacAddress                                       string
+	Bridge, SandboxID, EndpointID, GlobalIPv6Address string // empty, see endpointView
+	Networks                                         map[string]endpointView
 }
 
 type endpointView struct {
@@ -199,6 +205,12 @@ type endpointView struct {
 	IPAddress   string
 	IPPrefixLen int
 	DNSNames    []string
+	// What a slirp4netns has not, and scripts ask for all the same.
+	Aliases           []string
+	NetworkID         string
+	EndpointID        string
+	MacAddress        string
+	GlobalIPv6Address string
 }
 
 func networkOf(c *engine.Entry, exposed map[string]struct{}) networkView {
@@ -213,7 +225,7 @@ func networkOf(c *engine.Entry, exposed map[string]struct{}) networkView {
 			v.Ports[portKey(p)] = append(v.Ports[portKey(p)], portBinding{hostAddress(p), portNumber(p.HostPort)})
 		}
 		if n := c.State.Net; n != nil {
-			end = endpointView{n.Gateway, n.IP, n.Prefix, nil}
+			end = endpointView{Gateway: n.Gateway, IPAddress: n.IP, IPPrefixLen: n.Prefix}
 		}
 	}
 	v.Gateway, v.IPAddress, v.IPPrefixLen = end.Gateway, end.IPAddress, end.IPPrefixLen

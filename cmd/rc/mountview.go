@@ -10,7 +10,8 @@ import (
 	"github.com/rc-containers/rc/internal/engine"
 )
 
-// mountView is one of `docker inspect`'s Mounts.
+// mountView is one of `docker inspect`'s Mounts. Name and Driver are there for a
+// bind mount, too: {{range .Mounts}}{{.Name}}{{end}} must not fail on it.
 type mountView struct {
 	Type        string // bind, volume or tmpfs
 	Name        string // "" of a bind; always there, because templates ask for it

@@ -285,8 +285,11 @@ func ValidID(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// FindContainer resolves a name, a full id or an unambiguous prefix of an id.
+// FindContainer resolves a name, a full id or an unambiguous prefix of an id. A
+// name may begin with the slash that `docker inspect` prints before it, and that
+// scripts hand back.
 func (s *Store) FindContainer(ref string) (string, error) {
+	ref = strings.TrimPrefix(ref, "/")
 	if ValidID(ref) {
 		if _, err := os.Lstat(s.ContainerDir(ref)); err == nil {
 			return ref, nil

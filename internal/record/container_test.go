@@ -136,7 +136,7 @@ func TestFindContainer(t *testing.T) {
 		makeContainer(t, s, c)
 		ok(t, s.ClaimName(c.Name, c.ID))
 	}
-	for ref, want := range map[string]string{one: one, "web": one, "ab1": two, "ab11": one, "ab2": two, one[:63]: one} {
+	for ref, want := range map[string]string{one: one, "web": one, "ab1": two, "ab11": one, "ab2": two, one[:63]: one, "/web": one, "/ab11": one} {
 		if got, err := s.FindContainer(ref); err != nil || got != want {
 			t.Errorf("%q: %.6s, %v; want %.6s", ref, got, err, want)
 		}
