@@ -35,9 +35,7 @@ const conversation = 4
 
 func main() {
 	role, ok := roles[filepath.Base(os.Args[0])]
-	var st unix.Stat_t
-	// A shim that executes itself again finds its handover there, a memory file.
-	if !ok || unix.Fstat(conversation, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK && st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if !ok || !started() {
 		fmt.Fprintln(os.Stderr, "rc-init: this program is started by rc; see `rc --help`")
 		os.Exit(125)
 	}
@@ -50,7 +48,8 @@ func main() {
 }
 
 // started tells whether another of our programs started this one: it left a socket
-// or, executing itself, a sealed memory file.
+// or, executing itself, a sealed memory file. (Go's runtime may have a file of the
+// cgroup's open there.)
 func started() bool {
 	var st unix.Stat_t
 	if unix.Fstat(conversation, &st) != nil {
