@@ -109,6 +109,9 @@ func upperDriver(cfg *start.Config) fuse.Driver {
 
 // folder compares a folder that both have. touched: something in it was changed.
 func (c *comparison) folder(at string, upper *os.File, image stack, how reading) (touched bool, err error) {
+	if err := checkDepth(at); err != nil {
+		return false, err
+	}
 	names, err := readNames(upper)
 	if err != nil {
 		return false, err

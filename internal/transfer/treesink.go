@@ -73,7 +73,19 @@ func insideName(name string) (string, error) {
 	if clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsRune(name, 0) {
 		return "", hint.Newf("unpack "+quote(name), "do not trust this archive", "the name leads out of the destination")
 	}
-	return clean, nil
+	return clean, checkDepth(clean)
+}
+
+// maxDepth bounds the folders that lie in each other. A name in an archive can be
+// of half a million (1 MiB of PAX record), and each costs a walk from the top; of a
+// tree that is read, two descriptors.
+const maxDepth = 1000
+
+func checkDepth(name string) error {
+	if strings.Count(name, "/") <= maxDepth {
+		return nil
+	}
+	return hint.Newf("copy "+quote(name[:60]+"…"), "take it apart: rc exec", "it is more than %d folders deep", maxDepth)
 }
 
 // folder opens the folder of an entry. One that the archive does not mention

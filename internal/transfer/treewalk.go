@@ -113,6 +113,9 @@ func (w *walker) tree(n *node, name string) error {
 		w.note("%s is where the copy goes: its content is left out", quote(name))
 		return nil
 	}
+	if err := checkDepth(name); err != nil {
+		return err
+	}
 	dir, err := linux.Reopen(n.f, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return bare(name, err)
