@@ -178,6 +178,7 @@ func strikeAny(wait time.Duration, turn int) string {
 		}
 		names := slices.Sorted(maps.Keys(kinds))
 		kind := kinds[names[turn%len(names)]]
+		turn++ // what cannot be struck now is not waited for
 		p := kind[random.IntN(len(kind))]
 		if now, ok := caller.Look(p.PID); ok && now.Line == p.Line && unix.Kill(p.PID, unix.SIGKILL) == nil {
 			return p.Name
