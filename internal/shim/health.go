@@ -157,7 +157,7 @@ func (p *prober) next(st record.State) time.Duration {
 
 // probe asks once and does what follows from the answer.
 func (p *prober) probe(s *shim) {
-	done := s.busy()
+	done := s.probing()
 	defer done()
 	r := record.HealthResult{Start: time.Now()}
 	r.ExitCode, r.Output = p.ask(s)

@@ -50,6 +50,21 @@ func (s *shim) busy() (done func()) {
 	}
 }
 
+// probing is busy for a probe of the container's health. It is no reason to stay
+// large: probes every second would put off the next settling for ever, while their
+// garbage adds up to megabytes.
+func (s *shim) probing() (done func()) {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	s.work.n++
+	return func() {
+		s.work.mu.Lock()
+		defer s.work.mu.Unlock()
+		s.work.n--
+		s.work.grown = true
+	}
+}
+
 // grew notes that more happened than an answer: it is worth settling again.
 func (s *shim) grew() {
 	s.work.mu.Lock()

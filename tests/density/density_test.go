@@ -183,6 +183,9 @@ type usage struct{ processes, threads, memory, files int }
 func use() usage {
 	var u usage
 	for _, p := range user.Ours() {
+		if p.Name == "rc-exec" || p.Name == "rc" {
+			continue // on its way
+		}
 		u.processes++
 		u.threads += field(p.PID, "Threads")
 		u.memory += field(p.PID, "RssAnon")
