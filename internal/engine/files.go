@@ -104,21 +104,22 @@ func (f *filesVerb) pause(id string) {
 		return // by the user, who will go on with it
 	}
 	path, err := f.e.Store.ControlPath(id)
-	var r *control.Reply
-	var release func()
+	var h *control.Held
 	if err == nil {
-		r, release, err = control.Hold(path, askTimeout)
+		h, err = control.Hold(path, askTimeout)
 	}
 	if err != nil {
 		f.e.Warn(fmt.Sprintf("the container goes on while it is read: %v", reason(err)))
 		return
 	}
 	f.undo.Push(func() {
-		if !r.Held { // a shim of before Hold
+		if h.ForGood {
 			_, _, _ = control.Ask(path, control.Request{Op: control.OpUnpause}, askTimeout)
 		}
-		release()
+		h.Release(askTimeout)
 	})
+	// rc-image has it too: should rc be killed, it reads on, and nothing moves.
+	f.add(h.File())
 }
 
 // find resolves a container and repairs its record if need be.

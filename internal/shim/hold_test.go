@@ -22,15 +22,15 @@ func TestHeldPause(t *testing.T) {
 		return r.State.Status
 	}
 	// Released in order: it goes on before release returns.
-	r, release, err := control.Hold(path, 5*time.Second)
+	held, err := control.Hold(path, 5*time.Second)
 	must(t, err)
-	if !r.Held || status() != record.Paused {
-		t.Fatalf("%+v, %s", r, status())
+	if held.ForGood || status() != record.Paused {
+		t.Fatalf("%+v, %s", held, status())
 	}
-	if _, _, err := control.Hold(path, 5*time.Second); err == nil {
+	if _, err := control.Hold(path, 5*time.Second); err == nil {
 		t.Error("paused twice")
 	}
-	if release(); status() != record.Running {
+	if held.Release(5 * time.Second); status() != record.Running {
 		t.Errorf("after the release: %s", status())
 	}
 	// Killed: nothing is said, the connection ends.
@@ -49,22 +49,22 @@ func TestHeldPause(t *testing.T) {
 		}
 	}
 	// The user lets it go on meanwhile, and pauses it: that pause stands.
-	_, release, err = control.Hold(path, 5*time.Second)
+	held, err = control.Hold(path, 5*time.Second)
 	must(t, err)
 	for _, op := range []control.Op{control.OpUnpause, control.OpPause} {
 		_, _, err = control.Ask(path, control.Request{Op: op}, 5*time.Second)
 		must(t, err)
 	}
-	if release(); status() != record.Paused {
+	if held.Release(5 * time.Second); status() != record.Paused {
 		t.Error("the release has ended the user's pause")
 	}
 	// Held across the end of the container: its end is not held up.
 	_, _, err = control.Ask(path, control.Request{Op: control.OpUnpause}, 5*time.Second)
 	must(t, err)
-	_, release, err = control.Hold(path, 5*time.Second)
+	held, err = control.Hold(path, 5*time.Second)
 	must(t, err)
 	_, _, err = control.Ask(path, control.Request{Op: control.OpSignal, Signal: 9}, 5*time.Second)
 	must(t, err)
 	c.ended()
-	release()
+	held.Release(5 * time.Second)
 }

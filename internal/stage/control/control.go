@@ -94,25 +94,41 @@ func Ask(path string, q Request, bound time.Duration) (*Reply, []*os.File, error
 	return r, files, err
 }
 
+// Held is a pause that lasts as long as somebody has its connection open.
+type Held struct {
+	conn *stage.Conn
+	// ForGood says that a shim of before Request.Hold has paused until it is told
+	// otherwise.
+	ForGood bool
+}
+
 // Hold asks for a pause that ends with the connection, also when the caller is
-// killed; release ends it and returns when it has ended. A shim of before
-// Request.Hold pauses for good: the reply's Held tells.
-func Hold(path string, bound time.Duration) (r *Reply, release func(), err error) {
+// killed.
+func Hold(path string, bound time.Duration) (*Held, error) {
 	conn, r, files, err := ask(path, Request{Op: OpPause, Hold: true}, bound)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	stage.CloseFiles(files)
-	return r, func() {
-		defer conn.Close()
-		if raw, err := conn.File().SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
-		}
-		_ = conn.SetDeadline(time.Now().Add(bound))
-		var over Reply
-		files, _ := conn.Recv(&over) // it hangs up when the container goes on
-		stage.CloseFiles(files)
-	}, nil
+	return &Held{conn, !r.Held}, nil
+}
+
+// File lends the connection: another process that has it keeps the pause, too.
+func (h *Held) File() *os.File { return h.conn.File() }
+
+// Release ends the pause, whoever else has the connection, and returns when the
+// container goes on, or after the bound.
+func (h *Held) Release(bound time.Duration) {
+	defer h.conn.Close()
+	raw, err := h.conn.File().SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.Shutdown(int(fd), unix.SHUT_WR)
+		// Not Recv: who was lent the connection may have made it a blocking one.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(bound.Milliseconds()))
+	})
 }
 
 func ask(path string, q Request, bound time.Duration) (_ *stage.Conn, _ *Reply, _ []*os.File, err error) {
