@@ -43,6 +43,11 @@ var acts = map[string]func(args []string){
 	"escape":     escape,
 	"cwd":        cwd,
 	"suid":       suid,
+	"molest":     molest,
+	"flood":      flood,
+	"zeros":      zeros,
+	"turn":       turn,
+	"litter":     litter,
 }
 
 func main() {
