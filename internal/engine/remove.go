@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
@@ -20,9 +21,19 @@ func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	for began := time.Now(); ; {
+		err := e.remove(id, ref, force, volumes)
+		// Who restarts it starts what we have just killed: that is killed, too.
+		if !force || !errors.Is(err, errBusy) || time.Since(began) > lifePatience {
+			return id, err
+		}
+	}
+}
+
+func (e *Engine) remove(id, ref string, force, volumes bool) error {
 	alive, err := e.Store.Alive(id)
 	if err != nil {
-		return "", err
+		return err
 	}
 	st, serr := e.Store.LoadState(id)
 	// Who holds the lock of one at rest is its shim, about to leave, or somebody who
@@ -32,34 +43,34 @@ func (e *Engine) Remove(ref string, force, volumes bool) (string, error) {
 	case busy:
 	case alive || serr == nil && shimLives(st):
 		if !force {
-			return "", hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is %s", inWords(st)).WithCode(1)
+			return hint.Newf("remove container "+ref, "stop it first, or: rc rm -f "+ref, "it is %s", inWords(st)).WithCode(1)
 		}
 		if err := e.end(id); err != nil {
-			return "", err
+			return err
 		}
 	default:
 		if err := e.reconcile(id); err != nil && !force && !errors.As(err, new(*unsavedState)) {
-			return "", damaged(ref, err)
+			return damaged(ref, err)
 		}
 	}
 	e.doNotRevive(id)
 	lock, err := e.takeLife(id, "remove container "+ref)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer e.Store.DropLife(id, lock)
 	c, _, err := e.peek(id)
 	switch {
 	case err != nil && !force:
-		return "", damaged(ref, err)
+		return damaged(ref, err)
 	case c != nil && c.MachineID != record.MachineID() && !force:
-		return "", e.elsewhere(c, "remove container "+ref)
+		return e.elsewhere(c, "remove container "+ref)
 	case c == nil:
 		if _, err := os.Lstat(e.Store.ContainerDir(id)); err != nil {
-			return id, nil // --rm was quicker
+			return nil // --rm was quicker
 		}
 	}
-	return id, e.erase(id, c, volumes)
+	return e.erase(id, c, volumes)
 }
 
 // inWords names a live container's status for a refusal.

@@ -204,6 +204,15 @@ func (e *Engine) Signal(ref string, sig int) error {
 func (e *Engine) end(id string) error {
 	st, serr := e.Store.LoadState(id)
 	_, err := e.ask(id, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout)
+	// One that is being started has no socket yet; one that is leaving, none any more.
+	for began := time.Now(); errors.Is(err, control.ErrGone) && (st == nil || atRest(st)) && time.Since(began) < lifePatience; {
+		if alive, aerr := e.Store.Alive(id); aerr != nil || !alive {
+			return aerr
+		}
+		time.Sleep(10 * time.Millisecond)
+		st, serr = e.Store.LoadState(id)
+		_, err = e.ask(id, control.Request{Op: control.OpSignal, Signal: int(unix.SIGKILL)}, askTimeout)
+	}
 	if err != nil && serr == nil {
 		// Its socket went with the runtime folder, or it has no process yet: its shim
 		// sees the end of what there is.
