@@ -37,11 +37,12 @@ type wanted struct {
 // empty. A file appears when it is whole.
 func (s *Session) Save(ctx context.Context, format, path string, out io.Writer, typed []string) error {
 	op := "save " + strings.Join(typed, " ")
-	if format != OCIDir && format != DockerArchive && format != OCIArchive {
-		return hint.Newf(op, "use docker-archive, oci-archive or oci-dir", "unknown --format %q", format)
-	}
 	images, err := s.wantedImages(typed)
-	if err == nil {
+	switch {
+	case err != nil:
+	case format != OCIDir && format != DockerArchive && format != OCIArchive:
+		return hint.Newf(op, "use docker-archive, oci-archive or oci-dir", "unknown --format %q", format)
+	default:
 		err = s.save(ctx, op, format, path, out, images)
 	}
 	if err != nil {
