@@ -43,6 +43,9 @@ const maxHandover = 16 << 20
 // errCarry is a descriptor that cannot be handed over.
 var errCarry = errors.New("a descriptor was closed")
 
+// errTooMuch is a handover with labels or lines of a size that nobody has.
+var errTooMuch = errors.New("what is to be handed over is too long")
+
 // handover is what the next program of this process has to know. The whole Config
 // is not among it: decoding a runtime-spec costs more memory than all else.
 type handover struct {
@@ -124,7 +127,11 @@ func (s *shim) execAgain(h *handover, files map[string]*os.File, to *sleep) erro
 		}
 		h.FDs[name], dups = fd, append(dups, fd)
 	}
-	sealed, err := linux.SealedMemfd("rc-shim", pack(*h))
+	packed := pack(*h)
+	if len(packed) > maxHandover { // the next program would not read it, and the container be lost
+		return errTooMuch
+	}
+	sealed, err := linux.SealedMemfd("rc-shim", packed)
 	if err != nil {
 		return err
 	}
