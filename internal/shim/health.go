@@ -15,6 +15,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -239,19 +240,22 @@ func (p *prober) ask(s *shim) (int, string) {
 	go func() { read <- firstBytes(r, healthOutput) }()
 	ended := make(chan struct{})
 	timeout := time.AfterFunc(p.check.Timeout, func() { x.killGroup(); close(ended) })
+	_ = linux.WaitPidfd(x.proc.PidFD) // nobody reaps it before the last signal to its group
+	inTime := timeout.Stop()
+	if !inTime {
+		<-ended
+	}
 	code := x.wait()
 	_ = r.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // for what it left behind and holds the pipe
 	output := <-read
-	if !timeout.Stop() {
-		<-ended
+	if !inTime {
 		return fallenBehind, fmt.Sprintf("Health check exceeded timeout (%v): %s", p.check.Timeout, output)
 	}
 	return code, output
 }
 
-// killGroup ends a probe with all that stayed in its session's first group. It is
-// not reaped yet, or it is and the number names nobody of ours: the group's number
-// stays taken as long as its leader is not reaped.
+// killGroup ends a probe with all that stayed in its session's first group. It must
+// not be reaped yet: so long the number is its own.
 func (x *further) killGroup() {
 	if x.proc.Signal(0) == nil {
 		_ = unix.Kill(-x.proc.PID, unix.SIGKILL)
