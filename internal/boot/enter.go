@@ -56,17 +56,22 @@ func (b *box) connectStreams() error {
 			return hint.New("connect stdin", err, "")
 		}
 	}
-	var null unix.Stat_t
-	_ = unix.Stat("/dev/null", &null)
 	for fd := range 3 {
 		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || st.Rdev == null.Rdev && st.Rdev != 0 {
-			continue // never the host's device node
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFCHR && !ofDevpts(fd) {
+			continue // never a device node of the host's, whatever stands at /dev/null
 		}
 		_ = unix.Fchown(fd, b.who.uid, int(st.Gid)) // EINVAL: the pipe's group has no name here; the owner's right is enough
 		_ = unix.Fchown(fd, b.who.uid, -1)
 	}
 	return nil
+}
+
+// ofDevpts tells whether a descriptor is a terminal of some devpts: here, the
+// container's own.
+func ofDevpts(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == devptsMagic
 }
 
 // openNothing is what a payload without input reads: the container's /dev/null,
