@@ -177,7 +177,8 @@ func (f *filesVerb) reach(p *start.FilesPlace) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, control.ErrGone) || time.Since(began) > lifePatience {
+		passing := errors.Is(err, control.ErrGone) || errors.Is(err, unix.EAGAIN)
+		if !passing || time.Since(began) > lifePatience {
 			return hint.New("open the files of container "+p.Typed, reason(err), fixOf(err)).WithCode(1)
 		}
 	}
@@ -197,6 +198,8 @@ func (f *filesVerb) askRoot(p *start.FilesPlace) error {
 		stage.CloseFiles(list[1:])
 	case errors.Is(err, control.ErrGone):
 		return err
+	case errors.Is(err, unix.EAGAIN):
+		return f.keepAtRest(p, path)
 	default: // a shim of before OpRoot
 		if root, err = f.rootOfOlder(path); err != nil {
 			return err
@@ -210,6 +213,18 @@ func (f *filesVerb) askRoot(p *start.FilesPlace) error {
 		}
 		ns.Close()
 	}
+	return nil
+}
+
+// keepAtRest has a container that waits for its restart wait until the verb has
+// ended: its files are mounted as those of any container at rest.
+func (f *filesVerb) keepAtRest(p *start.FilesPlace, path string) error {
+	h, err := control.HoldRest(path, askTimeout)
+	if err != nil {
+		return err
+	}
+	f.undo.Push(func() { h.Release(askTimeout) })
+	p.Life = f.add(h.File()) // rc-image keeps it at rest, should rc be killed
 	return nil
 }
 

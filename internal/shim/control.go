@@ -183,8 +183,12 @@ func (s *shim) answer(conn *stage.Conn, done func()) {
 		return
 	}
 	stage.CloseFiles(files)
-	if q.Op == control.OpPause && q.Hold {
+	switch {
+	case q.Op == control.OpPause && q.Hold:
 		s.holdPause(conn)
+		return
+	case q.Op == control.OpRoot && q.Hold:
+		s.holdRest(conn)
 		return
 	}
 	if q.Op == control.OpWait {
@@ -382,8 +386,13 @@ func (s *shim) restartForHealth() {
 // path would not do; a descriptor shows what the payload sees.
 func (s *shim) lendRoot() (*control.Reply, []*os.File) {
 	const op = "open the container's root folder"
-	proc := s.init
-	if proc == nil {
+	s.mu.Lock()
+	proc, launched := s.init, s.launched
+	s.mu.Unlock()
+	switch {
+	case !launched: // until it has changed its root, init's is the host's
+		return refuse(hint.New(op, errStarting, "try again").WithCode(1)), nil
+	case proc == nil:
 		return refuse(hint.New(op, errNoInit, "start it first")), nil
 	}
 	f, err := os.OpenFile("/proc/"+strconv.Itoa(proc.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -409,8 +418,12 @@ var shared = []struct {
 // namespaces lends the sandbox to another container. Its user namespace goes
 // with any of the others: who has no rights in it cannot use them.
 func (s *shim) namespaces() (*control.Reply, []*os.File) {
-	proc := s.init
-	if proc == nil {
+	s.mu.Lock()
+	proc, launched := s.init, s.launched
+	s.mu.Unlock()
+	if proc == nil || !launched {
+		// Until init has changed its root, its mount namespace shows the host's files:
+		// a container that shares /dev/shm would get the host's.
 		return refuse(hint.New("join the container", errNoInit, "start it first")), nil
 	}
 	u0, err := linux.OpenNamespace(0, unix.CLONE_NEWUSER)

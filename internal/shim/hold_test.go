@@ -1,8 +1,11 @@
 package shim
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
@@ -67,4 +70,41 @@ func TestHeldPause(t *testing.T) {
 	must(t, err)
 	c.ended()
 	held.Release(5 * time.Second)
+}
+
+// One that waits for its restart stays at rest while somebody reads its files, also
+// over a stop; of one that is on its way up no root is lent, which would be the
+// host's.
+func TestHeldRest(t *testing.T) {
+	c := detached(t, record.RestartPolicy{Name: "always"}, "exit 4")
+	path, err := c.store.ControlPath(testID)
+	must(t, err)
+	c.until("restarts", func(st *record.State) bool { return st.Status == record.Restarting && st.RestartCount >= 3 })
+	var held *control.Held
+	for end := time.Now().Add(5 * time.Second); held == nil; time.Sleep(5 * time.Millisecond) {
+		held, err = control.HoldRest(path, 5*time.Second)
+		if err != nil && (!errors.Is(err, unix.EAGAIN) && !errors.Is(err, control.ErrGone) || time.Now().After(end)) {
+			t.Fatal(err)
+		}
+	}
+	before := c.state().RestartCount
+	if _, _, err := control.Ask(path, control.Request{Op: control.OpRoot}, 5*time.Second); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("a root of nobody: %v", err)
+	}
+	time.Sleep(time.Second) // the back-off is at most 800 ms
+	if now := c.state().RestartCount; now != before {
+		t.Errorf("it was restarted while it was held: %d, %d", before, now)
+	}
+	held.Release(5 * time.Second)
+	c.until("goes on", func(st *record.State) bool { return st.RestartCount > before })
+}
+
+// What runs is not kept at rest.
+func TestHeldRestOfRunning(t *testing.T) {
+	c := detached(t, record.RestartPolicy{}, `while :; do sleep 0.05; done`)
+	path, err := c.store.ControlPath(testID)
+	must(t, err)
+	if _, err := control.HoldRest(path, 5*time.Second); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("%v", err)
+	}
 }

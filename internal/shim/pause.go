@@ -108,6 +108,27 @@ func (s *shim) holdPause(conn *stage.Conn) {
 	}
 }
 
+// holdRest keeps a container that waits for its restart at rest for as long as the
+// caller's connection lasts: we are busy, and a restart is put off (quiesce). Its
+// files are nobody's meanwhile; the caller mounts them.
+func (s *shim) holdRest(conn *stage.Conn) {
+	s.mu.Lock()
+	resting := s.resting
+	if resting {
+		s.rests.Add(1)
+	}
+	s.mu.Unlock()
+	if !resting {
+		_ = conn.Send(refuse(hint.New("keep the container at rest", errStarting, "try again").WithCode(1)))
+		return
+	}
+	defer s.rests.Done()
+	st := s.snapshot()
+	reply(conn, &control.Reply{State: &st, Held: true})
+	_ = conn.SetDeadline(time.Time{})
+	s.awaitEnd(conn)
+}
+
 // awaitEnd returns when the other side has hung up, or this life has ended.
 func (s *shim) awaitEnd(conn *stage.Conn) {
 	left := make(chan struct{})

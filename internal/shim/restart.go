@@ -84,6 +84,9 @@ func (s *shim) name() string {
 // that holds nothing of this life. It returns when a user's stop comes first, or
 // when the container was removed.
 func (s *shim) awaitRestart(wait time.Duration) int {
+	s.mu.Lock()
+	s.resting = true
+	s.mu.Unlock()
 	for {
 		select {
 		case <-s.stopped:
@@ -134,6 +137,7 @@ func (s *shim) tryRestart() error {
 
 // giveUp ends a container that waited for its restart: it has ended already.
 func (s *shim) giveUp(err error) int {
+	s.awaitRests(5 * time.Second)
 	s.update(func(st *record.State) {
 		st.Status, st.NextStart, st.ShimPID, st.ShimStart = record.Exited, time.Time{}, 0, 0
 		if err != nil {
@@ -145,6 +149,24 @@ func (s *shim) giveUp(err error) int {
 	}
 	s.farewell(nil)
 	return 0
+}
+
+// awaitRests lets those end for whom the container stays at rest: after us somebody
+// may start it, and what they have mounted would be mounted twice. A reader that
+// stands still keeps nobody from stopping a container.
+func (s *shim) awaitRests(bound time.Duration) {
+	s.mu.Lock()
+	s.resting = false
+	s.mu.Unlock()
+	none := make(chan struct{})
+	go func() {
+		s.rests.Wait()
+		close(none)
+	}()
+	select {
+	case <-none:
+	case <-time.After(bound):
+	}
 }
 
 // rebuild is the first step of a life by policy: what the program before handed

@@ -60,6 +60,8 @@ type shim struct {
 	leaving  map[*stage.Conn]struct{} // waiters whose end has come
 	stopped  chan struct{}            // closed when a user's stop cancels the wait for a restart
 	ending   bool                     // a user's stop is under way: the end is told as one
+	resting  bool                     // it waits for its restart, and nothing of it is mounted
+	rests    sync.WaitGroup           // callers for whom it stays so (holdRest)
 	launched bool                     // it runs, or is about to: signals go to init
 	renew    bool                     // start it again after this life, whatever the policy says
 	keep     bool                     // a stop that is followed by a start: no removal

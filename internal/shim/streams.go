@@ -2,6 +2,7 @@ package shim
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -289,3 +290,6 @@ func (s *streams) finish(bound time.Duration) {
 var errHalted = errors.New("the copying of streams was suspended")
 
 var errNoInit = errors.New("the container has no process")
+
+// errStarting is a container between two states: who asks again finds it in one.
+var errStarting = fmt.Errorf("it is being started, or waits for its restart (%w)", unix.EAGAIN)

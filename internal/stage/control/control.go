@@ -63,7 +63,7 @@ type Request struct {
 	Cols    uint16        `json:",omitempty"`
 	Logs    bool          `json:",omitempty"` // attach: reserved
 	Keep    bool          `json:",omitempty"` // stop: do not remove it although it is --rm, a start follows (`rc restart`)
-	Hold    bool          `json:",omitempty"` // pause: for as long as this connection lasts (see Hold)
+	Hold    bool          `json:",omitempty"` // pause, root: for as long as this connection lasts (see Hold, HoldRest)
 	Policy  bool          `json:",omitempty"` // signal, stop: not the user's wish: the restart policy applies (health)
 }
 
@@ -111,6 +111,22 @@ func Hold(path string, bound time.Duration) (*Held, error) {
 	}
 	stage.CloseFiles(files)
 	return &Held{conn, !r.Held}, nil
+}
+
+// HoldRest asks a container that waits for its restart to stay at rest until the
+// connection ends: its root file system is not mounted, and the caller may do that.
+// errors.Is(err, unix.EAGAIN) when it does not wait at this moment.
+func HoldRest(path string, bound time.Duration) (*Held, error) {
+	conn, r, files, err := ask(path, Request{Op: OpRoot, Hold: true}, bound)
+	if err != nil {
+		return nil, err
+	}
+	stage.CloseFiles(files)
+	if !r.Held { // it runs
+		_ = conn.Close()
+		return nil, fmt.Errorf("it runs (%w)", unix.EAGAIN)
+	}
+	return &Held{conn: conn}, nil
 }
 
 // File lends the connection: another process that has it keeps the pause, too.
