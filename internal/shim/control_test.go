@@ -49,7 +49,7 @@ func newPatientStand(t *testing.T, patience time.Duration, payload ...string) *s
 		must(t, cmd.Start())
 		pidfd, err := linux.OpenPidfd(cmd.Process.Pid)
 		must(t, err)
-		s.init = &userns.Process{PID: cmd.Process.Pid, PidFD: pidfd}
+		s.launched, s.init = true, &userns.Process{PID: cmd.Process.Pid, PidFD: pidfd}
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		_, _ = out.Read(make([]byte, 1)) // it says that it is ready
 	}
