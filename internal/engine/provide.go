@@ -123,7 +123,7 @@ func (e *Engine) claimName(name, id string) (string, error) {
 	}
 	holder, _ := e.Store.NameHolder(name)
 	return "", hint.New(fmt.Sprintf("name the container %q", name), errNameTaken,
-		fmt.Sprintf("container %s has it: rc rm %s, or choose another --name", shortID(holder), name))
+		fmt.Sprintf("container %s has it: rc rm %s, or choose another name", shortID(holder), name))
 }
 
 // dropStaleName frees a name whose holder died before it made anything.
