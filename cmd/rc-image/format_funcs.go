@@ -21,6 +21,7 @@ var functions = template.FuncMap{
 	"upper":    func(s any) string { return strings.ToUpper(fmt.Sprint(s)) },
 	"pad":      pad,
 	"truncate": truncate,
+	"entry":    entry,
 }
 
 // headerFunctions keep the headings of a table as they are (templates.go,
@@ -37,7 +38,14 @@ var headerFunctions = template.FuncMap{
 
 // parseTemplate makes a template in which an unknown field is an error.
 func parseTemplate(text string) (*template.Template, error) {
-	return template.New("").Funcs(functions).Option("missingkey=error").Parse(text)
+	t, err := template.New("").Funcs(functions).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range t.Templates() {
+		openKeys(part.Root)
+	}
+	return t, nil
 }
 
 func jsonText(v any) (string, error) {
