@@ -34,7 +34,7 @@ func (g *Guest) arguments() []string {
 	// mitigations=off and init_on_alloc=0 save a third of all time under emulation.
 	// panic=-1 with -no-reboot: a kernel that panics ends QEMU.
 	kernel := "console=ttyS0 loglevel=4 panic=-1 mitigations=off init_on_alloc=0 audit=0 apparmor=0 selinux=0 " +
-		"systemd.show_status=0 systemd.journald.forward_to_console=0"
+		"systemd.show_status=1 systemd.log_color=0" // for who asks why a boot hangs
 	a := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-machine", "q35", "-accel", "tcg,thread=multi",
