@@ -56,7 +56,8 @@ func (e *Engine) Logs(ref string, q LogsQuery) (int, error) {
 	}
 	p := newLogPrinter(&q)
 	code := 0
-	torn, err := logs.Read(filepath.Join(e.Store.ContainerDir(id), "log"), logs.Query{
+	path := filepath.Join(e.Store.ContainerDir(id), "log")
+	torn, err := logs.Read(path, logs.Query{
 		Tail: q.Tail, Since: q.Since, Until: q.Until, Follow: q.Follow,
 		Entry: p.print, Idle: p.flush,
 		Ended: func() bool { return e.silent(id) },
@@ -66,6 +67,9 @@ func (e *Engine) Logs(ref string, q LogsQuery) (int, error) {
 			e.Warn(lostText(ref, bytes))
 		},
 	})
+	if e.silent(id) {
+		logs.Tidy(path, &c.Log) // what we held when the writer wanted to remove it
+	}
 	err = errors.Join(err, p.flush())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/record"
 )
 
 // The files of a log are log, log.1, log.2, … in the order of their age. None is
@@ -160,4 +162,25 @@ func Current(path string) string {
 		return ""
 	}
 	return filepath.Join(filepath.Dir(path), d.name(seqs[len(seqs)-1]))
+}
+
+// Tidy removes the oldest files of a log that nobody writes to any more, down to
+// the number that its bounds allow: those that a slow reader kept from its writer.
+// It stops at the first that another reader still holds.
+func Tidy(path string, c *record.LogConfig) {
+	d, err := openFolder(path)
+	if err != nil {
+		return
+	}
+	defer d.close()
+	seqs, err := d.list()
+	if err != nil {
+		return
+	}
+	_, keep := bounds(c)
+	for _, seq := range seqs[:max(len(seqs)-keep, 0)] {
+		if gone, _ := d.remove(seq, false); !gone {
+			return
+		}
+	}
 }
