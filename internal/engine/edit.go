@@ -116,7 +116,7 @@ func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error
 			return err
 		}
 	default:
-		if _, err := cgroup.Find(); err != nil && !cfg.Again.Resources.Empty() {
+		if _, err := e.subtree(); err != nil && !cfg.Again.Resources.Empty() {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/fuse"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/host"
@@ -85,14 +84,14 @@ func (e *Engine) Info() (*Info, error) {
 	}
 	i.Images = len(images)
 	i.Host = host.Here().All()
-	i.Host = append(i.Host, i.cgroupFinding())
+	i.Host = append(i.Host, e.cgroupFinding(i))
 	i.Host = append(i.Host, e.storageFindings(i)...)
 	return i, nil
 }
 
-func (i *Info) cgroupFinding() host.Finding {
+func (e *Engine) cgroupFinding(i *Info) host.Finding {
 	f := host.Finding{Name: "delegated cgroup"}
-	subtree, err := cgroup.Find()
+	subtree, err := e.subtree()
 	if err != nil {
 		var h *hint.Error
 		if errors.As(err, &h) {

@@ -1,9 +1,5 @@
 package engine
 
-import (
-	"github.com/rc-containers/rc/cgroup"
-)
-
 // limit gives the container its cgroup. Without a delegated subtree it runs
 // without one, unless it asked for a limit.
 func (l *launch) limit() error {
@@ -12,7 +8,7 @@ func (l *launch) limit() error {
 		limits = l.plan.Resources
 	}
 	asked := !limits.Empty()
-	subtree, err := cgroup.Find()
+	subtree, err := l.e.subtree()
 	if err != nil {
 		if asked {
 			return err
@@ -44,7 +40,7 @@ func (l *launch) tryLimit() error {
 	if l.plan.Resources.Empty() {
 		return nil
 	}
-	subtree, err := cgroup.Find()
+	subtree, err := l.e.subtree()
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (e *Engine) reconcile(id string) error {
 	}
 	if c == nil || st == nil || st.Status == record.Created && st.Fresh {
 		if e.endOrphan(st); st == nil || st.Cgroup == "" {
-			dropGroup(id)
+			e.dropGroup(id)
 		}
 		return e.erase(id, c, true)
 	}

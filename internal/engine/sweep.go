@@ -83,12 +83,12 @@ func (e *Engine) sweepOne(id string, files []string) {
 	for _, f := range files {
 		_ = os.Remove(f)
 	}
-	dropGroup(id)
+	e.dropGroup(id)
 }
 
 // dropGroup removes the cgroup of a container whose state does not name it.
-func dropGroup(id string) {
-	subtree, err := cgroup.Find()
+func (e *Engine) dropGroup(id string) {
+	subtree, err := e.subtree()
 	if err != nil {
 		return
 	}
