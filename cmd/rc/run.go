@@ -72,6 +72,7 @@ func (o *runOptions) bindProcess(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
 	fs.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
 	fs.StringVar(&o.Name, "name", "", "call the container `NAME` (default a random one)")
+	fs.BoolVar(&o.Replace, "replace", false, "remove the container that has this --name now, even a running one")
 	fs.StringVar(&o.CIDFile, "cidfile", "", "write the id to this new `FILE`")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set `KEY[=VALUE]`; KEY alone passes the caller's value on")
 	fs.StringArrayVar(&o.EnvFile, "env-file", nil, "read variables from this `FILE`")

@@ -82,12 +82,12 @@ func (e *Engine) Create(opts *spec.Options, imageRef string) (string, error) {
 // create goes through the steps that `rc run` and `rc create` share. limit is the
 // one in which they differ: a created container has no cgroup yet.
 func (l *launch) create(imageRef string, limit func() error) error {
-	if err := spec.Check(l.opts); err != nil { // before an image is pulled for it
+	if err := errors.Join(l.checkReplace(), spec.Check(l.opts)); err != nil { // before an image is pulled for it
 		return err
 	}
 	steps := []func() error{
 		func() error { return l.findImage(imageRef) },
-		l.enterHome, l.design, l.claim, limit, l.record, l.configure, l.provide, l.keepConfig,
+		l.enterHome, l.design, l.replace, l.claim, limit, l.record, l.configure, l.provide, l.keepConfig,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -94,6 +94,7 @@ type Options struct {
 	CIDFile  string
 	Detach   bool
 	Remove   bool
+	Replace  bool // podman's: what has Name now is removed first
 }
 
 // Input is everything Build needs besides the flags.
