@@ -14,7 +14,10 @@ import (
 )
 
 // base is a folder that tests/guest/build made.
-type base struct{ dir string }
+type base struct {
+	dir  string
+	held *os.File // dir, locked (LOCK_SH): bases in use are not forgotten
+}
 
 func (b base) path(name string) string { return filepath.Join(b.dir, name) }
 func (b base) modules() string         { return b.path("modules") }
@@ -75,7 +78,7 @@ func find() (*base, error) {
 	if cache == "" {
 		cache = filepath.Join(filepath.Dir(from), ".cache", "guest")
 	}
-	return &base{filepath.Join(cache, fmt.Sprintf("%x", hash.Sum(nil))[:16])}, nil
+	return &base{dir: filepath.Join(cache, fmt.Sprintf("%x", hash.Sum(nil))[:16])}, nil
 }
 
 func (b base) exists() bool {
@@ -112,44 +115,54 @@ func look(tool string) (string, error) {
 	return exec.LookPath("/usr/sbin/" + tool)
 }
 
-// prepare returns the base, built if it was not there. Of two that want to build
-// it, one waits for the other.
+// prepare returns the base, built if it was not there, and held. Of two that want
+// to build it, one waits for the other.
 func prepare() (*base, error) {
 	b, err := find()
-	if err != nil || b.exists() {
-		return b, err
-	}
-	cache := filepath.Dir(b.dir)
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, err
-	}
-	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+	if !b.exists() {
+		if err := b.build(); err != nil {
+			return nil, err
+		}
+	}
+	b.held, err = os.Open(b.dir)
+	if err != nil {
 		return nil, err
 	}
+	return b, unix.Flock(int(b.held.Fd()), unix.LOCK_SH)
+}
+
+func (b *base) build() error {
+	cache := filepath.Dir(b.dir)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	lock, err := lockCache(cache)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if b.exists() {
-		return b, nil
+		return nil
 	}
 	from, err := source()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := forget(cache); err != nil {
-		return nil, err
+		return err
 	}
 	cmd := exec.Command(filepath.Join(from, "build"), b.dir)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("build the test guest: %w", err)
+		return fmt.Errorf("build the test guest: %w", err)
 	}
-	return b, nil
+	return nil
 }
 
-// forget removes bases of other inputs: half a gigabyte each.
+// forget removes bases of other inputs, half a gigabyte each, that no guest runs from.
 func forget(cache string) error {
 	old, err := os.ReadDir(cache)
 	if err != nil {
@@ -157,8 +170,22 @@ func forget(cache string) error {
 	}
 	for _, e := range old {
 		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(cache, e.Name())))
+			err = errors.Join(err, forgetOne(filepath.Join(cache, e.Name())))
 		}
 	}
 	return err
+}
+
+func forgetOne(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return os.RemoveAll(dir)
 }

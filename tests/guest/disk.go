@@ -76,7 +76,24 @@ func writeShare(share map[string]string, path string) error {
 	if err != nil {
 		return err
 	}
-	return mke2fs(path, size, "-d", stage, "-O", "^has_journal")
+	if err := mke2fs(path, size, "-d", stage, "-O", "^has_journal"); err != nil {
+		return err
+	}
+	return grow(path)
+}
+
+// writeScratch makes the scratch disk: a file system of that many MiB on a disk of
+// diskSize, or nothing on it.
+func writeScratch(size int, path string) error {
+	if size<<20 >= diskSize {
+		return fmt.Errorf("a scratch disk of %d MiB: it must be smaller than %d", size, diskSize>>20)
+	}
+	if size > 0 {
+		if err := NewDisk(path, size); err != nil {
+			return err
+		}
+	}
+	return grow(path)
 }
 
 // room returns the MiB that a copy of dir takes, with some to spare for what ext4

@@ -1,4 +1,4 @@
-// Package guest boots a Debian 13 with systemd and real cgroup v2 under QEMU's
+// Package guest runs a Debian 13 with systemd and real cgroup v2 under QEMU's
 // software emulation, for what this machine cannot show: delegation, reboots,
 // power cuts. It runs commands there as root or in a login session of a lingering
 // user, and can take the power away.
@@ -8,7 +8,9 @@
 //
 // One fork and exec costs 10 ms in there: it is for correctness, never for speed.
 // The first use on a machine builds the guest (tests/guest/build, half a minute,
-// as root); tests/guest/setup does so ahead of time.
+// as root) and boots it once for a snapshot, from which guests begin within a
+// second (snapshot.go); tests/guest/setup does both ahead of time. A guest with a
+// Home disk boots, each time.
 package guest
 
 import (
@@ -37,6 +39,8 @@ const bootLimit = 10 * time.Minute
 // ErrPower is why a command has no result: QEMU ended before it did.
 var ErrPower = errors.New("the guest lost power")
 
+var errOn = errors.New("the guest is on already")
+
 // Options say what a guest has beside its root disk, which forgets everything.
 type Options struct {
 	// Home is a disk image with ext4 (NewDisk) that becomes /home and keeps what
@@ -47,8 +51,16 @@ type Options struct {
 	// Share maps names to files or folders of this machine. Copies are in /share,
 	// read-only; /share/bin is first in PATH.
 	Share map[string]string
+	// Scratch is the size in MiB, less than 4096, of an empty disk with ext4 that is
+	// mounted on /scratch, where everybody may write: /dev/disk/by-id/virtio-scratch.
+	// 0: no such mount.
+	Scratch int
 	// Memory in MiB (default 1024) and CPUs (default 2).
 	Memory, CPUs int
+	// Cold boots where a snapshot would do, as RC_GUEST_COLD=1 does for all guests.
+	Cold bool
+	// Log is told what is slower or different than asked for. Default: standard error.
+	Log func(format string, arguments ...any)
 	// Dir takes the console's log and the disk of shared files. Default: a
 	// temporary folder, removed by Close.
 	Dir string
@@ -73,6 +85,9 @@ func Start(t testing.TB, o Options) *Guest {
 	t.Helper()
 	if why := Unmet(); why != "" {
 		t.Skip(why)
+	}
+	if o.Log == nil {
+		o.Log = t.Logf
 	}
 	g, err := New(o)
 	if err != nil {
@@ -106,7 +121,7 @@ func New(o Options) (*Guest, error) {
 		}
 		g.ours = true
 	}
-	if err := errors.Join(writeInitrd(b.modules(), g.path("initrd")), writeShare(o.Share, g.path("share.ext4"))); err != nil {
+	if err := errors.Join(writeShare(o.Share, g.path("share.ext4")), writeScratch(o.Scratch, g.path("scratch.ext4"))); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
@@ -116,28 +131,58 @@ func (g *Guest) path(name string) string { return filepath.Join(g.dir, name) }
 
 // Boot switches the guest on and returns when it takes commands.
 func (g *Guest) Boot(ctx context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.machine != nil {
-		return errors.New("the guest is on already")
+	if g.restorable() {
+		err := g.restore(ctx)
+		if err == nil || errors.Is(err, errOn) || ctx.Err() != nil {
+			return err
+		}
+		g.log("the guest boots, which takes its time: %v", err)
+	}
+	if err := writeInitrd(g.base.modules(), g.path("initrd")); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	m, err := power(g.base.qemu(), g.arguments(), g.path("qemu.log"))
+	return g.power(ctx, g.arguments(hardware{initrd: g.path("initrd"), root: g.base.path("root.ext4")}), nil)
+}
+
+func (g *Guest) log(format string, arguments ...any) {
+	if g.options.Log != nil {
+		g.options.Log(format, arguments...)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "guest: "+format+"\n", arguments...)
+}
+
+// power starts QEMU, does what is to be done with the machine before it is ready
+// (nil: nothing), and returns when its agent takes commands.
+func (g *Guest) power(ctx context.Context, arguments []string, before func(*machine) error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.machine != nil {
+		return errOn
+	}
+	m, err := power(g.base.qemu(), arguments, g.path("qemu.log"))
 	if err != nil {
 		return err
 	}
 	hello := make(chan struct{})
 	go g.receive(m, hello)
+	if before != nil {
+		if err := before(m); err != nil {
+			m.kill()
+			return fmt.Errorf("%w; QEMU said:\n%s", err, tail(g.path("qemu.log")))
+		}
+	}
 	select {
 	case <-hello:
 		g.machine = m
 		return nil
 	case <-m.done:
-		return fmt.Errorf("QEMU ended while the guest booted: %w; it said:\n%s\nthe console:\n%s", m.err, tail(g.path("qemu.log")), g.Console())
+		return fmt.Errorf("QEMU ended before the guest was up: %w; it said:\n%s\nthe console:\n%s", m.err, tail(g.path("qemu.log")), g.Console())
 	case <-ctx.Done():
 		m.kill()
-		return fmt.Errorf("the guest did not boot: %w; the console:\n%s", ctx.Err(), g.Console())
+		return fmt.Errorf("the guest did not come up: %w; the console:\n%s", ctx.Err(), g.Console())
 	}
 }
 
@@ -161,10 +206,11 @@ func (g *Guest) Kill() {
 // Close is Kill, and removes the work folder.
 func (g *Guest) Close() error {
 	g.Kill()
-	if !g.ours {
-		return nil
+	err := g.base.held.Close()
+	if g.ours {
+		err = errors.Join(err, os.RemoveAll(g.dir))
 	}
-	return os.RemoveAll(g.dir)
+	return err
 }
 
 // Console returns the end of what the kernel and systemd printed.

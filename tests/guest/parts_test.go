@@ -88,7 +88,7 @@ func TestQEMUThatEnds(t *testing.T) {
 		t.Setenv("RC_GUEST_QEMU", program)
 		g := &Guest{dir: dir, running: map[uint32]*running{}}
 		begin := time.Now()
-		err := g.Boot(context.Background())
+		err := g.power(context.Background(), nil, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || time.Since(begin) > 10*time.Second {
 			t.Errorf("%s: %v after %s, want %q", program, err, time.Since(begin), want)
 		}
@@ -101,7 +101,7 @@ func TestQEMUThatEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	g := &Guest{dir: dir, running: map[uint32]*running{}}
-	if err := g.Boot(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := g.power(ctx, nil, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a mute guest: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,8 +93,9 @@ func mountDisks() error {
 	if err := mount(root, newRoot, "ext4", unix.MS_NOATIME, ""); err != nil {
 		return err
 	}
-	if share, err := disk("share", 0); err == nil {
-		if err := mount(share, newRoot+"/share", "ext4", unix.MS_RDONLY|unix.MS_NOATIME, "noload"); err != nil {
+	// For a snapshot the disks of the guests to come are mounted when they come.
+	if !flag("rc.later") {
+		if err := mountOthers(newRoot, flag("rc.scratch")); err != nil {
 			return err
 		}
 	}
@@ -105,6 +107,26 @@ func mountDisks() error {
 		return err
 	}
 	return userHome(filepath.Join(home, "user"))
+}
+
+// mountOthers mounts what each guest has of its own below root.
+func mountOthers(root string, scratch bool) error {
+	share, err := disk("share", 0)
+	if err != nil {
+		return err
+	}
+	if err := mount(share, root+"/share", "ext4", unix.MS_RDONLY|unix.MS_NOATIME, "noload"); err != nil || !scratch {
+		return err
+	}
+	device, err := disk("scratch", 0)
+	if err != nil {
+		return err
+	}
+	where := root + "/scratch"
+	if err := mount(device, where, "ext4", unix.MS_NOATIME, ""); err != nil {
+		return err
+	}
+	return os.Chmod(where, 0o1777)
 }
 
 // userHome makes the user's home on a fresh disk.
@@ -134,6 +156,12 @@ func disk(serial string, wait time.Duration) (string, error) {
 			return "", fmt.Errorf("no disk with the serial number %q", serial)
 		}
 	}
+}
+
+// flag says whether the kernel's command line has the word.
+func flag(word string) bool {
+	line, err := os.ReadFile("/proc/cmdline")
+	return err == nil && slices.Contains(strings.Fields(string(line)), word)
 }
 
 // argument returns the value of name=VALUE on the kernel's command line.

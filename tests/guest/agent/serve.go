@@ -99,6 +99,16 @@ func (s *server) handle(f wire.Frame) error {
 		s.start(f.ID, c.Line)
 		return nil
 	}
+	if f.Kind == wire.Restored {
+		var news wire.News
+		if err := json.Unmarshal(f.Body, &news); err != nil {
+			return err
+		}
+		if err := wake(news); err != nil {
+			return err
+		}
+		return s.to.Write(wire.Frame{Kind: wire.Hello})
+	}
 	if s.user.has(f.ID) {
 		return s.user.to.Write(f)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Kind says what a frame is.
@@ -15,14 +16,16 @@ type Kind byte
 // From the host: a command, its input, the end of it, and SIGKILL to its process
 // group. From the guest: ready, output, errors, and the end (body: a Result).
 const (
-	Run    Kind = 'R'
-	Input  Kind = 'I'
-	EOF    Kind = 'E'
-	Kill   Kind = 'K'
-	Hello  Kind = 'H'
-	Output Kind = 'O'
-	Errors Kind = 'e'
-	Exit   Kind = 'X'
+	Run   Kind = 'R'
+	Input Kind = 'I'
+	EOF   Kind = 'E'
+	Kill  Kind = 'K'
+	// Restored tells a guest just restored from a snapshot its News; it answers Hello.
+	Restored Kind = 'S'
+	Hello    Kind = 'H'
+	Output   Kind = 'O'
+	Errors   Kind = 'e'
+	Exit     Kind = 'X'
 )
 
 // Max is the longest body in bytes. virtio-serial moves small pieces best.
@@ -45,6 +48,13 @@ type Command struct{ User, Line string }
 type Result struct {
 	Code int
 	Why  string `json:",omitempty"`
+}
+
+// News is the body of Restored: what is not as it was when the snapshot was made.
+type News struct {
+	Now     time.Time
+	Seed    []byte // for the random pool: two guests of one snapshot must differ
+	Scratch bool   // there is a file system on the scratch disk
 }
 
 const header = 9
