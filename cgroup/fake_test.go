@@ -61,9 +61,11 @@ func (f *fake) fill(path string) error {
 	f.put(path, eventsFile, "populated 0\nfrozen 0\n")
 	f.put(path, "cpu.stat", "usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\nnr_periods 10\nnr_throttled 3\nthrottled_usec 250\n")
 	files := map[string][]string{
-		"memory": {"memory.max", "memory.swap.max", "memory.low", "memory.events", "memory.current"},
-		"cpu":    {"cpu.max", "cpu.weight"},
-		"pids":   {"pids.max", "pids.current"},
+		"memory":  {"memory.max", "memory.swap.max", "memory.low", "memory.high", "memory.events", "memory.current"},
+		"cpu":     {"cpu.max", "cpu.weight"},
+		"pids":    {"pids.max", "pids.current"},
+		"io":      {"io.max", "io.weight", "io.stat"},
+		"hugetlb": {"hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"},
 	}
 	for c := range strings.FieldsSeq(have) {
 		for _, name := range files[c] {

@@ -14,6 +14,12 @@ import (
 
 // apply writes one limit and sees to it that it is in force.
 func (d *dir) apply(set setting) error {
+	if set.disk != "" {
+		return d.applyDisk(set)
+	}
+	if set.file == ioWeight && set.flag == "--blkio-weight" {
+		return d.weigh(set, "")
+	}
 	err := d.write(set.file, set.value)
 	switch {
 	// The one file whose write succeeds and still does not hold.
@@ -28,7 +34,7 @@ func (d *dir) apply(set setting) error {
 		}
 		return hint.New("apply --memory-swap", err, "boot with swapaccount=1 on the kernel's command line, or leave --memory-swap out")
 	}
-	return hint.New("apply "+set.flag+" ("+set.value+")", err, "")
+	return whyNotApplied(set, err)
 }
 
 // cpusHold checks a cpuset against what the kernel made of it: CPUs that the

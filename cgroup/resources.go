@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/rc-containers/rc/internal/hint"
 )
@@ -21,6 +22,16 @@ type Resources struct {
 	CPUPeriod         int64  `json:",omitempty"` // µs, 1000 to 1000000; 0: 100000
 	CPUQuota          int64  `json:",omitempty"` // µs of CPU time in each period, at least 1000; not together with NanoCPUs
 	CpusetMems        string `json:",omitempty"` // memory nodes that may be used
+
+	BlkioWeight       uint16        `json:",omitempty"` // against other groups, 10 to 1000
+	BlkioWeightDevice []DeviceLimit `json:",omitempty"` // the same on one disk
+	ReadBps           []DeviceLimit `json:",omitempty"` // bytes a second
+	WriteBps          []DeviceLimit `json:",omitempty"`
+	ReadIOps          []DeviceLimit `json:",omitempty"` // requests a second
+	WriteIOps         []DeviceLimit `json:",omitempty"`
+
+	Hugetlb map[string]int64  `json:",omitempty"` // bytes of huge pages by their size, "2MB"; -1: no limit
+	Conf    map[string]string `json:",omitempty"` // interface files of version 2 as the user wrote them, "memory.high"
 }
 
 const (
@@ -36,11 +47,22 @@ const (
 
 // setting is one file to write. mirror: the payload's own group gets it too.
 type setting struct {
-	controller  string
+	controller  string // "" for the core's own files
 	file, value string
 	mirror      bool
 	flag        string // what the user typed
 	optional    bool   // nobody asked for it: a kernel without the file is fine
+	disk        string // the device whose number begins the line, "" for none
+}
+
+// target is what a setting replaces when it is written: one word for one disk in
+// io.max, one disk in io.weight, else the whole file.
+func (s setting) target() string {
+	key := ""
+	if s.file == ioMax {
+		key, _, _ = strings.Cut(s.value, "=")
+	}
+	return s.file + " " + s.disk + " " + key
 }
 
 // Empty tells whether no limit is asked for, so that a container may run
@@ -56,11 +78,21 @@ func (r Resources) Validate() error {
 	return err
 }
 
+// settings are the files that say the same as r, in the order in which they are
+// written. Nothing of the host is looked at.
 func (r Resources) settings() ([]setting, error) {
-	s, err := r.memory()
-	if err != nil {
-		return nil, err
+	var all []setting
+	for _, part := range []func() ([]setting, error){r.memory, r.cpu, r.cpuset, r.pids, r.io, r.hugePages} {
+		some, err := part()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
 	}
+	return r.conf(all)
+}
+
+func (r Resources) cpu() (s []setting, err error) {
 	switch {
 	case r.NanoCPUs < 0 || (r.NanoCPUs > 0 && r.NanoCPUs < 1e7):
 		return nil, refuse("--cpus", "give at least 0.01", "less than 0.01 of a CPU")
@@ -69,7 +101,8 @@ func (r Resources) settings() ([]setting, error) {
 	case r.NanoCPUs > 0:
 		// Rounded up: a period's thousandth more is closer to what was asked than less.
 		quota := (r.NanoCPUs/1e3*cpuPeriod + 1e6 - 1) / 1e6
-		s = append(s, setting{"cpu", "cpu.max", strconv.FormatInt(quota, 10) + " " + strconv.Itoa(cpuPeriod), true, "--cpus", false})
+		value := strconv.FormatInt(quota, 10) + " " + strconv.Itoa(cpuPeriod)
+		s = append(s, setting{controller: "cpu", file: "cpu.max", value: value, mirror: true, flag: "--cpus"})
 	}
 	bandwidth, err := r.bandwidth()
 	if err != nil {
@@ -77,28 +110,36 @@ func (r Resources) settings() ([]setting, error) {
 	}
 	s = append(s, bandwidth...)
 	if r.CPUShares > 0 {
-		s = append(s, setting{"cpu", "cpu.weight", strconv.FormatUint(weight(r.CPUShares), 10), false, "--cpu-shares", false})
+		s = append(s, setting{controller: "cpu", file: "cpu.weight", value: strconv.FormatUint(weight(r.CPUShares), 10), flag: "--cpu-shares"})
 	}
+	return s, nil
+}
+
+func (r Resources) cpuset() (s []setting, err error) {
 	if r.CpusetCPUs != "" {
 		if _, err := ParseCpuset(r.CpusetCPUs); err != nil {
 			return nil, err
 		}
 		// Not repeated below: an empty cpuset.cpus inherits, and cpuset.cpus.effective shows it.
-		s = append(s, setting{"cpuset", "cpuset.cpus", r.CpusetCPUs, false, "--cpuset-cpus", false})
+		s = append(s, setting{controller: "cpuset", file: "cpuset.cpus", value: r.CpusetCPUs, flag: "--cpuset-cpus"})
 	}
 	if r.CpusetMems != "" {
 		if _, err := ParseCpuset(r.CpusetMems); err != nil {
 			return nil, refuse("--cpuset-mems", "write it as in 0-1", "not a list of memory nodes")
 		}
-		s = append(s, setting{"cpuset", "cpuset.mems", r.CpusetMems, false, "--cpuset-mems", false})
+		s = append(s, setting{controller: "cpuset", file: "cpuset.mems", value: r.CpusetMems, flag: "--cpuset-mems"})
 	}
+	return s, nil
+}
+
+func (r Resources) pids() ([]setting, error) {
 	switch {
 	case r.PidsLimit < -1:
 		return nil, refuse("--pids-limit", "give a number of processes, or -1 for no limit", "negative")
 	case r.PidsLimit > 0:
-		s = append(s, setting{"pids", "pids.max", strconv.FormatInt(r.PidsLimit, 10), true, "--pids-limit", false})
+		return []setting{{controller: "pids", file: "pids.max", value: strconv.FormatInt(r.PidsLimit, 10), mirror: true, flag: "--pids-limit"}}, nil
 	}
-	return s, nil
+	return nil, nil
 }
 
 // bandwidth is --cpu-quota in a --cpu-period, both in µs as the kernel has them.
@@ -116,7 +157,7 @@ func (r Resources) bandwidth() ([]setting, error) {
 		period = cpuPeriod
 	}
 	value := strconv.FormatInt(r.CPUQuota, 10) + " " + strconv.FormatInt(period, 10)
-	return []setting{{"cpu", "cpu.max", value, true, "--cpu-quota", false}}, nil
+	return []setting{{controller: "cpu", file: "cpu.max", value: value, mirror: true, flag: "--cpu-quota"}}, nil
 }
 
 // reservation is version 2's memory.low, as runc has it: a soft protection.
@@ -129,7 +170,7 @@ func (r Resources) reservation() ([]setting, error) {
 	case r.Memory > 0 && r.MemoryReservation > r.Memory:
 		return nil, refuse("--memory-reservation", "give at most --memory", "more than --memory")
 	}
-	return []setting{{"memory", "memory.low", strconv.FormatInt(r.MemoryReservation, 10), false, "--memory-reservation", false}}, nil
+	return []setting{{controller: "memory", file: "memory.low", value: strconv.FormatInt(r.MemoryReservation, 10), flag: "--memory-reservation"}}, nil
 }
 
 // memory turns Docker's memory+swap total into version 2's separate limits.
@@ -148,7 +189,7 @@ func (r Resources) memory() ([]setting, error) {
 	if err != nil || r.Memory == 0 {
 		return low, err // --memory-swap=-1 alone asks for what is so anyway
 	}
-	swap := setting{"memory", "memory.swap.max", "max", true, "--memory-swap", false}
+	swap := setting{controller: "memory", file: "memory.swap.max", value: "max", mirror: true, flag: "--memory-swap"}
 	switch {
 	case r.MemorySwap > 0:
 		swap.value = strconv.FormatInt(r.MemorySwap-r.Memory, 10)
@@ -161,7 +202,7 @@ func (r Resources) memory() ([]setting, error) {
 		swap.optional = true
 	}
 	// Swap first: when memory.max is written last, nothing is ever limited by half.
-	return append(low, swap, setting{"memory", "memory.max", strconv.FormatInt(r.Memory, 10), true, "--memory", false}), nil
+	return append(low, swap, setting{controller: "memory", file: "memory.max", value: strconv.FormatInt(r.Memory, 10), mirror: true, flag: "--memory"}), nil
 }
 
 func refuse(flag, fix, why string) error {
@@ -186,7 +227,7 @@ func weight(shares uint64) uint64 {
 func controllers(settings []setting) []string {
 	var names []string
 	for _, s := range settings {
-		if !slices.Contains(names, s.controller) {
+		if s.controller != "" && !slices.Contains(names, s.controller) {
 			names = append(names, s.controller)
 		}
 	}

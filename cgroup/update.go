@@ -4,16 +4,40 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
 )
 
-// unset is the value of each file that asks for nothing.
+// unset is the value of each file that asks for nothing (cgroup-v2.rst, the
+// defaults of each file).
 var unset = map[string]string{
-	"memory.max": "max", "memory.swap.max": "max", "memory.low": "0", "cpu.max": "max 100000", "cpu.weight": "100",
-	"pids.max": "max", // a cpuset cannot be unset with Docker's flags
+	"memory.max": "max", "memory.swap.max": "max", "memory.low": "0", "cpu.max": "max 100000", "cpu.weight": "100", "pids.max": "max",
+	"cpuset.cpus": "\n", "cpuset.mems": "\n", ioWeight: "default", // an empty line is an empty list: the parent's
+	"memory.high": "max", "memory.min": "0", "memory.oom.group": "0", "memory.swap.high": "max", "memory.zswap.max": "max",
+	"cpu.idle": "0", "cpu.max.burst": "0", "cpu.weight.nice": "0", "cpuset.cpus.partition": "member",
+	"cgroup.max.depth": "max", "cgroup.max.descendants": "max",
+}
+
+// lifted is the value that takes the limit o away; ok is false where nobody knows.
+func lifted(o setting) (value string, ok bool) {
+	if o.file == ioMax && o.disk != "" {
+		key, _, _ := strings.Cut(o.value, "=")
+		return key + "=max", true
+	}
+	if o.controller == "hugetlb" {
+		return "max", true
+	}
+	value, ok = unset[o.file]
+	return value, ok
+}
+
+// Lifts tells whether Update knows how to take away what --cgroup-conf set in file.
+func Lifts(file string) bool {
+	_, ok := lifted(setting{file: file, controller: strings.SplitN(file, ".", 2)[0]})
+	return ok
 }
 
 // Update changes the limits of a group that has those of before to those of r,
@@ -62,14 +86,14 @@ func (g *Group) Update(before, r Resources) error {
 func difference(old, now []setting) []setting {
 	var changes []setting
 	for _, o := range old {
-		kept := slices.ContainsFunc(now, func(n setting) bool { return n.file == o.file })
-		if value, ok := unset[o.file]; ok && !kept {
+		kept := slices.ContainsFunc(now, func(n setting) bool { return n.target() == o.target() })
+		if value, ok := lifted(o); ok && !kept {
 			o.value, o.optional = value, true
 			changes = append(changes, o)
 		}
 	}
 	for _, n := range now {
-		same := slices.ContainsFunc(old, func(o setting) bool { return o.file == n.file && o.value == n.value })
+		same := slices.ContainsFunc(old, func(o setting) bool { return o.target() == n.target() && o.value == n.value })
 		if !same {
 			changes = append(changes, n)
 		}
@@ -81,13 +105,9 @@ func difference(old, now []setting) []setting {
 func (g *Group) handDownTo(outer *dir, changes []setting) error {
 	need := controllers(changes)
 	if missing := without(need, outer.fields(controllersFile)); len(missing) > 0 {
-		s, err := Find()
+		s, err := subtreeAt(filepath.Dir(g.Path))
 		if err != nil {
 			return err
-		}
-		if s.Path != filepath.Dir(g.Path) {
-			return hint.Newf("change the limits of the container", "run this where the container was started, or make it again with the limit",
-				"its cgroup %s has no %s controller, and it is not in the subtree of this session", g.Path, missing[0])
 		}
 		top, err := s.handDown(missing)
 		if err != nil {
@@ -99,4 +119,22 @@ func (g *Group) handDownTo(outer *dir, changes []setting) error {
 		return hint.New("hand controllers to the payload", err, "")
 	}
 	return nil
+}
+
+// subtreeAt is the subtree in which a group stands, whoever asks: what may be
+// handed down to it does not depend on where this process is.
+func subtreeAt(path string) (*Subtree, error) {
+	at, err := locate(hostView())
+	if err != nil {
+		return nil, err
+	}
+	at.dir = path
+	chain := at.ours()
+	if len(chain) == 0 || chain[0] != path {
+		return nil, hint.Newf("change the limits of the container", "make the container again with the limit",
+			"its cgroup in %s has not the controller for it, and only the owner of that folder can hand it down", path)
+	}
+	s := &Subtree{Path: path, mount: at.mount, view: at.view, chain: chain}
+	s.Controllers = s.offered()
+	return s, nil
 }
