@@ -170,7 +170,7 @@ func (o *psOptions) line(c *engine.Entry, mounts bool) *psLine {
 	l := &psLine{
 		ID: id, Image: o.shown.imageText(c, o.noTrunc), Command: fmt.Sprintf("%q", command), CreatedAt: date(c.Created),
 		RunningFor: ago(time.Since(c.Created)) + " ago", State: string(c.State.Status), Status: status(c), Names: c.Name,
-		Networks: c.Network, Labels: labelsText(c.Labels), Ports: portsText(c.Ports, o.shown.exposed(c)...), Size: "0B", all: c.Labels,
+		Networks: c.Network, Labels: labelsText(c.Labels), Ports: o.shown.portsOf(c), Size: "0B", all: c.Labels,
 	}
 	if mounts {
 		var names []string
@@ -250,6 +250,14 @@ func (s *containers) imageText(c *engine.Entry, whole bool) string {
 		return "sha256:" + c.Image
 	}
 	return c.Image[:12]
+}
+
+// portsOf is empty for a container that does not run, as Docker has it: nobody listens.
+func (s *containers) portsOf(c *engine.Entry) string {
+	if !up(c) {
+		return ""
+	}
+	return portsText(c.Ports, s.exposed(c)...)
 }
 
 // exposed are the image's ports, as a running container on a network of its own

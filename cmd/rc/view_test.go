@@ -70,7 +70,7 @@ func TestPs(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 	for i, want := range [][]string{
-		{webID[:12] + " ", "alpine", "2 hours ago", "Exited (3) About an hour ago", "0.0.0.0:8080->80/tcp", "web"},
+		{webID[:12] + " ", "alpine", "2 hours ago", "Exited (3) About an hour ago", "web"},
 		{jobID[:12] + " ", "/srv/root", "Exited (unknown) 2 hours ago", "job"},
 		{farID[:12] + " ", "busybox", "on another host", "far"},
 	} {
@@ -79,6 +79,9 @@ func TestPs(t *testing.T) {
 				t.Errorf("line %q lacks %q", lines[i+1], part)
 			}
 		}
+	}
+	if strings.Contains(o.stdout, "8080") {
+		t.Error("a port of a container that ended is shown as if somebody listened")
 	}
 	if strings.ContainsAny(o.stdout, "\x1b\a") {
 		t.Error("an escape sequence of a command came through")
