@@ -36,6 +36,11 @@ type Program struct {
 	// namespace waits here it is still dumpable, so OpenNamespace works, and it
 	// can be moved into a cgroup.
 	Prepare func(pid int) error
+
+	// Thread, if set, runs first on a thread that starts the program and then ends:
+	// for what a child inherits of its thread alone (affinity, nice) and no user can
+	// take back. An error is Start's.
+	Thread func() error
 }
 
 // forkFix names the bound that fork(2) met: EAGAIN is the number of processes.
@@ -50,7 +55,23 @@ func forkFix(err error) string {
 // about to run. A step that fails is a *hint.Error which names it and unwraps to
 // the errno; nothing of p is left then. The process is a child of the caller's,
 // who must not reap it by wait4(-1) behind Process.Wait.
-func Start(p *Program) (*Process, error) {
+func Start(p *Program) (process *Process, err error) {
+	if p.Thread == nil {
+		return start(p)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with this function
+		if err = p.Thread(); err == nil {
+			process, err = start(p)
+		}
+	}()
+	<-done
+	return process, err
+}
+
+func start(p *Program) (*Process, error) {
 	if p.Plan.Unshare&unix.CLONE_NEWUSER != 0 && p.MapIDs == nil {
 		return nil, hint.Newf("start "+p.Path, "", "a user namespace without ID maps")
 	}
