@@ -56,7 +56,7 @@ func (l *launch) configureAgain() {
 	p := l.plan
 	l.cfg.Again = start.Again{
 		SeccompPath: p.Seccomp.Path, SeccompCaps: p.Seccomp.Caps, Unconfined: p.Seccomp.Unconfined,
-		Resources: p.Resources, DNS: p.DNS,
+		Resources: p.Resources, Place: p.Place, Approx: l.approx, DNS: p.DNS,
 	}
 	if l.joins == nil {
 		return

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
@@ -39,6 +40,8 @@ type launch struct {
 	undo  unwind.Stack
 
 	started bool // the shim owns everything
+
+	approx *cgroup.Approximation // --cgroup-fallback at this start
 }
 
 // Run creates and starts a container and, unless detached, stays until it ends.

@@ -61,6 +61,7 @@ func (s *shim) cloneInit() error {
 		Args:  []string{"rc-boot", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
 		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
+		Thread: s.approximation(),
 	}
 	s.plan(p)
 	return s.spawn(p)

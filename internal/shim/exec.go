@@ -222,7 +222,7 @@ func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, erro
 	p := &userns.Program{
 		Path: linux.ProcFD(s.files["program"]), Args: []string{"rc-exec", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
-		Conn: conv, Setsid: true, Env: []string{"GOMAXPROCS=1"},
+		Conn: conv, Setsid: true, Env: []string{"GOMAXPROCS=1"}, Thread: s.approximation(),
 		Files: []*os.File{s.init.PidFD},
 		Plan: userns.Plan{
 			Join: []userns.Join{{FD: 5, Type: kinds}}, Fork: kinds&unix.CLONE_NEWPID != 0,

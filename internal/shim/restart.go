@@ -249,18 +249,22 @@ func (s *shim) regroup() error {
 	}
 	asked := !s.cfg.Again.Resources.Empty()
 	subtree, err := cgroup.Find()
-	var group *cgroup.Group
-	if err == nil {
-		group, err = subtree.Create(s.cfg.ID, s.cfg.Again.Resources)
-	}
-	if err != nil {
-		if asked {
-			return err
-		}
+	var made cgroup.Made
+	place := s.cfg.Again.Place
+	if place.Mode == cgroup.PlaceDisabled {
 		return nil
 	}
-	s.cfg.Cgroup = group.Path
-	if f, err := group.PayloadFD(); err == nil {
+	if err == nil {
+		made, err = place.Make(subtree, s.cfg.ID, s.cfg.Again.Resources)
+	}
+	if err != nil && !place.Fallback && (asked || place.Mode != "" || place.Parent != "") {
+		return err
+	}
+	if made.Group == nil {
+		return nil
+	}
+	s.cfg.Cgroup = made.Group.Path
+	if f, err := made.Group.PayloadFD(); err == nil {
 		s.files["cgroup"] = f
 	}
 	return nil

@@ -83,6 +83,18 @@ type Options struct {
 	CPUQuota          int64
 	CpusetMems        string
 
+	BlkioWeight       uint64
+	BlkioWeightDevice []string // DEVICE:WEIGHT
+	DeviceReadBps     []string // DEVICE:BYTES, with a unit
+	DeviceWriteBps    []string
+	DeviceReadIOps    []string // DEVICE:REQUESTS
+	DeviceWriteIOps   []string
+	Hugetlb           []string // PAGESIZE:BYTES
+	CgroupConf        []string // FILE=VALUE
+	CgroupParent      string
+	Cgroups           string // "", enabled, split, disabled
+	CgroupFallback    bool
+
 	Health HealthOptions
 
 	Restart string // no, on-failure[:N], always, unless-stopped
@@ -184,6 +196,7 @@ type Plan struct {
 	HostLoop   bool      // the network may reach the host's loopback
 	IPv6       bool      // the network has IPv6 too
 	Resources  cgroup.Resources
+	Place      cgroup.Place // of its cgroup
 	Seccomp    SeccompProfile
 	Restart    record.RestartPolicy
 	StopSignal int

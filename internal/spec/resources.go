@@ -27,17 +27,21 @@ func (b *builder) resources() error {
 	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
 		return refuse("--memory-swap", b.o.MemorySwap, "give the sum of memory and swap, or -1 for all the swap there is", "less than --memory %s: it is memory and swap together", quoted(b.o.Memory))
 	}
+	if err := b.cgroupPlace(); err != nil {
+		return err
+	}
 	// Again by cgroup's own rules, so that what it would refuse after an image was
 	// pulled is refused before.
 	return r.Validate()
 }
 
 // Limits reads the limits among the flags for `rc update`, where only some are
-// given: what has to fit together is checked when they have met the others.
-func Limits(o *Options) (cgroup.Resources, error) {
+// given: what has to fit together is checked when they have met the others. What
+// the user should know of them is in warnings.
+func Limits(o *Options) (r cgroup.Resources, warnings []string, err error) {
 	b := newBuilder(&Input{Options: o})
-	err := b.parseLimits()
-	return b.plan.Resources, err
+	err = b.parseLimits()
+	return b.plan.Resources, b.plan.Warnings, err
 }
 
 // parseLimits checks each limit by itself.
@@ -63,7 +67,13 @@ func (b *builder) parseLimits() (err error) {
 		return refuse("--pids-limit", strconv.FormatInt(b.o.PidsLimit, 10), "give a number of processes, or -1 for no limit", "negative")
 	}
 	r.PidsLimit = b.o.PidsLimit
-	return nil
+	if err := b.diskLimits(); err != nil {
+		return err
+	}
+	if err := b.hugePages(); err != nil {
+		return err
+	}
+	return b.cgroupConf()
 }
 
 func (b *builder) cpuLimits() (err error) {

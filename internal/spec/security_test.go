@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"reflect"
 	"errors"
 	"fmt"
 	"os"
@@ -184,13 +185,13 @@ func TestSeccompVersion(t *testing.T) {
 func TestResources(t *testing.T) {
 	p := plan(t, Options{Memory: "64m", MemorySwap: "128m", CPUs: "0.5", CPUShares: 512, CpusetCPUs: "0", PidsLimit: 100})
 	want := cgroup.Resources{Memory: 64 << 20, MemorySwap: 128 << 20, NanoCPUs: 5e8, CPUShares: 512, CpusetCPUs: "0", PidsLimit: 100}
-	if p.Resources != want {
+	if !reflect.DeepEqual(p.Resources, want) {
 		t.Errorf("%+v", p.Resources)
 	}
 	if p = plan(t, Options{Memory: "64m", MemorySwap: "-1", PidsLimit: -1}); p.Resources.MemorySwap != -1 || p.Resources.PidsLimit != -1 {
 		t.Errorf("%+v", p.Resources)
 	}
-	if p = plan(t, Options{Memory: "0"}); p.Resources != (cgroup.Resources{}) {
+	if p = plan(t, Options{Memory: "0"}); !p.Resources.Empty() {
 		t.Errorf("%+v", p.Resources)
 	}
 	for want, o := range map[string]*Options{

@@ -148,6 +148,8 @@ type Again struct {
 	SeccompCaps []string `json:",omitempty"`
 	Unconfined  bool     `json:",omitempty"`
 	Resources   cgroup.Resources
+	Place       cgroup.Place          `json:",omitzero"`
+	Approx      *cgroup.Approximation `json:",omitempty"` // --cgroup-fallback at the last start
 	DNS         slirp.DNS
 	Join        string   `json:",omitempty"` // id of the container whose sandbox is joined
 	JoinNames   []string `json:",omitempty"` // the namespaces of it, beside user: net, ipc, uts, pid, mnt
