@@ -59,6 +59,7 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 		o.bindAttachment(fs)
 	}
 	o.bindMore(fs)
+	o.bindSystemd(fs)
 	refuseRun(fs)
 	o.bindHealth(fs)
 	o.bindLog(fs)

@@ -110,6 +110,7 @@ func (b *box) mountNew(m *specs.Mount) error {
 		kind = "cgroup2"
 	}
 	o := parseOptions(m.Options)
+	fill := slices.Contains(m.Options, "tmpcopyup") && b.has(m.Destination)
 	target, err := b.mountPoint(m.Destination, true)
 	if err != nil {
 		return err
@@ -121,6 +122,11 @@ func (b *box) mountNew(m *specs.Mount) error {
 		return hint.New(op, err, newMountFix(kind, err))
 	}
 	defer f.Close()
+	if fill {
+		if err := copyUp(target, f); err != nil {
+			return hint.New("copy what the image has in "+m.Destination, err, "mount something larger there: --tmpfs "+m.Destination+":size=SIZE")
+		}
+	}
 	if err := linux.MoveMount(f, target); err != nil {
 		return hint.New(op, errnoOf(err), "")
 	}

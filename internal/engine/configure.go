@@ -45,7 +45,7 @@ func (l *launch) configure() error {
 			c.Rootfs.UIDMap, c.Rootfs.GIDMap = diskMap(p.UIDMap), diskMap(p.GIDMap)
 		}
 	}
-	c.Fresh, c.Log, c.Health = l.fresh, l.rec.Log, l.rec.Health
+	c.Fresh, c.Log, c.Health, c.Systemd = l.fresh, l.rec.Log, l.rec.Health, p.Systemd
 	l.configureAgain()
 	l.configureInside()
 	return nil

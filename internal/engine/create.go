@@ -90,7 +90,7 @@ func (l *launch) create(imageRef string, limit func() error) error {
 	}
 	steps := []func() error{
 		func() error { return l.findImage(imageRef) },
-		l.enterHome, l.design, l.replace, l.claim, limit, l.record, l.configure, l.provide, l.keepConfig,
+		l.enterHome, l.design, l.replace, l.claim, limit, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -161,6 +161,7 @@ func (l *launch) design() error {
 		return err
 	}
 	l.plan = plan
+	l.opts.TTY = plan.Spec.Process.Terminal // a system container has one, asked for or not
 	if err := l.takeJoins(); err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func (l *launch) ready() error {
 	if l.home, err = l.e.enter(); err != nil {
 		return err
 	}
-	steps := []func() error{l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.refreshNetworkFiles, l.openFilter, l.allowRemount}
+	steps := []func() error{l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.needGroup, l.refreshNetworkFiles, l.openFilter, l.allowRemount}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

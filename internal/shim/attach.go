@@ -67,7 +67,7 @@ func (s *shim) obeyAttached(conn *stage.Conn, c *caller) bool {
 		case m.Kind == start.KindDetach:
 			return true
 		case m.Kind == start.KindSignal:
-			_ = s.deliver(unix.Signal(m.Signal))
+			_ = s.deliver(s.passedOn(unix.Signal(m.Signal)))
 		case m.Kind == start.KindResize:
 			s.streams.resize(m.Rows, m.Cols)
 		case m.Kind == start.KindCloseStream:

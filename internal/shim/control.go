@@ -29,7 +29,7 @@ func (s *shim) serveCaller(rc *stage.Conn) {
 		}
 		switch m.Kind {
 		case start.KindSignal:
-			_ = s.kill(unix.Signal(m.Signal), false)
+			_ = s.kill(s.passedOn(unix.Signal(m.Signal)), false)
 		case start.KindResize:
 			s.streams.resize(m.Rows, m.Cols)
 		case start.KindCloseStream:

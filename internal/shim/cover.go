@@ -54,8 +54,11 @@ func (s *shim) withoutCgroups(tree *os.File, real string, mount *specs.Mount) (*
 		return tree, nil
 	}
 	if !slices.Contains(s.cfg.Spec.Process.Capabilities.Bounding, "CAP_SYS_ADMIN") {
-		// It cannot undo a mount: a cover among the others will do.
+		// It cannot undo a mount: a cover among the others will do, and its own cgroup is one.
 		for _, at := range below {
+			if s.ownCgroup(filepath.Join(mount.Destination, strings.TrimPrefix(at, real))) {
+				continue
+			}
 			s.cfg.Spec.Linux.MaskedPaths = append(s.cfg.Spec.Linux.MaskedPaths, filepath.Join(mount.Destination, strings.TrimPrefix(at, real)))
 		}
 		return tree, nil

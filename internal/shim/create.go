@@ -33,6 +33,9 @@ var joinOrder = []struct {
 
 // cloneInit makes the container's first process and sends it everything.
 func (s *shim) cloneInit() error {
+	if err := s.giveCgroup(); err != nil {
+		return err
+	}
 	message, files, err := s.initMessage()
 	defer stage.CloseFiles(files)
 	if err != nil {

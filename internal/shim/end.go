@@ -29,6 +29,7 @@ func (s *shim) stay() int {
 	defer s.endings.Unlock()
 	s.killOrphans()
 	oom, _ := s.oomKilled()
+	s.dropConsole()
 	s.streams.finish(2 * time.Second)
 	wait, again := s.judge(code, oom)
 	s.undo.Run()
@@ -65,7 +66,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 	defer s.mu.Unlock()
 	st := &s.state
 	now := time.Now()
-	again = !s.cfg.AutoRemove && (s.renew && !st.Stopped || shallRestart(policy, code, st.RestartCount, st.Stopped))
+	again = !s.cfg.AutoRemove && ((s.renew || s.rebooted) && !st.Stopped || shallRestart(policy, code, st.RestartCount, st.Stopped))
 	st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, now, code, oom
 	st.PID, st.PIDStart = 0, 0
 	if again {
@@ -73,7 +74,9 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 		wait = nextBackoff(s.backoff, now.Sub(st.Started))
 		s.backoff = wait
 		st.Status, st.NextStart = record.Restarting, now.Add(wait)
-		st.RestartCount++
+		if !s.rebooted { // its own wish, and no failure that a policy counts
+			st.RestartCount++
+		}
 	}
 	return wait, again
 }
@@ -144,6 +147,10 @@ func (s *shim) reapInit() (int, error) {
 	s.reaped = true
 	if err != nil {
 		return 0, err
+	}
+	if down, reboot := s.shutdown(ws); down {
+		s.rebooted = reboot
+		return 0, nil
 	}
 	if ws.Signaled() {
 		return 128 + int(ws.Signal()), nil

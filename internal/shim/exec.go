@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -229,17 +230,30 @@ func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, erro
 			BecomeRoot: true, NonDumpable: true,
 		},
 	}
-	group := s.files["cgroup"]
-	if group == nil || linux.Without(linux.CloneIntoCgroup) {
+	if s.files["cgroup"] == nil || linux.Without(linux.CloneIntoCgroup) {
 		return s.moved(p)
 	}
-	born := *p
-	born.Files, born.Plan.CgroupFD = append(p.Files, group), 6
-	proc, err := userns.Start(&born)
-	if err != nil && cgroupRefused(err) {
-		return s.moved(p)
+	if s.cfg.Systemd == "" {
+		if proc, err := bornIn(p, s.files["cgroup"]); !cgroupRefused(err) {
+			return proc, notRunning(err)
+		}
 	}
-	return proc, notRunning(err)
+	// A payload like systemd hands controllers further down, and a system container's
+	// never finds a process of ours in its own group while it does.
+	if leaf, err := s.group.ExecFD(); err == nil {
+		defer leaf.Close()
+		if proc, err := bornIn(p, leaf); !cgroupRefused(err) {
+			return proc, notRunning(err)
+		}
+	}
+	return s.moved(p)
+}
+
+// bornIn starts p in the cgroup that group is open on.
+func bornIn(p *userns.Program, group *os.File) (*userns.Process, error) {
+	b := *p
+	b.Files, b.Plan.CgroupFD = append(slices.Clone(p.Files), group), 6
+	return userns.Start(&b)
 }
 
 // moved is joined where the process cannot be born in its cgroup.
@@ -247,13 +261,19 @@ func (s *shim) moved(p *userns.Program) (*userns.Process, error) {
 	if s.group != nil {
 		p.Plan.Fork = true // Prepare runs for a child only
 		p.Prepare = func(pid int) error {
-			err := s.group.AddPayload(pid)
-			if err != nil && errors.Is(err, unix.EBUSY) {
-				// A payload like systemd has handed controllers further down: only leaves
-				// take processes, and init stands in one.
-				return s.moveBeside(pid)
+			if s.cfg.Systemd == "" {
+				if err := s.group.AddPayload(pid); !errors.Is(err, unix.EBUSY) {
+					return err
+				}
 			}
-			return err
+			if leaf, err := s.group.ExecFD(); err == nil {
+				err = os.WriteFile(linux.ProcFD(leaf)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
+				_ = leaf.Close()
+				if err == nil {
+					return nil
+				}
+			}
+			return s.moveBeside(pid) // it may have forbidden further groups, but init stands in one
 		}
 	}
 	proc, err := userns.Start(p)

@@ -79,6 +79,7 @@ type kept struct {
 	Health                                                         *record.Healthcheck
 	Attach                                                         slirp.Attach
 	RestartCount                                                   int
+	Systemd                                                        string
 	Known                                                          known
 }
 
@@ -94,7 +95,8 @@ func keep(c *start.Config) kept {
 		Cgroup: c.Cgroup, Hostname: c.Spec.Hostname, Clone: c.Clone, UIDMap: c.UIDMap, GIDMap: c.GIDMap,
 		StopSignal: c.StopSignal, StopAfter: c.StopAfter, AutoRemove: c.AutoRemove, Detach: c.Detach,
 		Terminal: c.Spec.Process != nil && c.Spec.Process.Terminal, Anonymous: c.Anonymous, Volumes: c.Binds.Volumes,
-		Log: c.Log, Health: c.Health, Attach: c.Attach, RestartCount: c.RestartCount}
+		Log: c.Log, Health: c.Health, Attach: c.Attach, RestartCount: c.RestartCount,
+		Systemd: c.Systemd}
 }
 
 // config is the Config of a shim that has settled: what it does not need any more
@@ -105,7 +107,7 @@ func (k *kept) config() *start.Config {
 		Spec:       &specs.Spec{Hostname: k.Hostname, Process: &specs.Process{Terminal: k.Terminal}},
 		StopSignal: k.StopSignal, StopAfter: k.StopAfter, AutoRemove: k.AutoRemove, Detach: k.Detach,
 		Anonymous: k.Anonymous, Binds: start.Binds{Volumes: k.Volumes}, Log: k.Log, Health: k.Health, Attach: k.Attach,
-		RestartCount: k.RestartCount}
+		RestartCount: k.RestartCount, Systemd: k.Systemd}
 }
 
 // execAgain executes this program once more; it returns only when that failed, and

@@ -247,7 +247,7 @@ func (s *shim) regroup() error {
 		_ = old.Close()
 		delete(s.files, "cgroup")
 	}
-	asked := !s.cfg.Again.Resources.Empty()
+	asked := !s.cfg.Again.Resources.Empty() || s.cfg.Systemd == start.SystemdAlways
 	subtree, err := cgroup.Find()
 	var made cgroup.Made
 	place := s.cfg.Again.Place

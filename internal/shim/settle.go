@@ -194,6 +194,9 @@ func (s *shim) carriedFiles() map[string]*os.File {
 	if s.control != nil {
 		files["control"] = s.control.File()
 	}
+	if s.console != nil {
+		files[console] = s.console
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.waiters {
@@ -223,6 +226,8 @@ func (s *shim) inherit(h *handover) {
 	for name, f := range all {
 		switch {
 		case name == "control":
+		case name == console:
+			s.console = f
 		case strings.HasPrefix(name, waiterPrefix):
 		default:
 			s.files[name] = f

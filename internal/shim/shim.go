@@ -49,6 +49,7 @@ type shim struct {
 	group   *cgroup.Group
 	net     *network
 	streams streams
+	console *os.File // the payload's end of a system container's terminal
 	execs   execs
 	control *stage.Listener
 	said    []string // lines for the user, told with Created
@@ -64,6 +65,7 @@ type shim struct {
 	rests    sync.WaitGroup           // callers for whom it stays so (holdRest)
 	launched bool                     // it runs, or is about to: signals go to init
 	renew    bool                     // start it again after this life, whatever the policy says
+	rebooted bool                     // a system container asked for it: it is started again
 	keep     bool                     // a stop that is followed by a start: no removal
 
 	saves     sync.Mutex // one writer of state.json at a time
@@ -260,6 +262,7 @@ func (s *shim) awaitReady() error {
 		return fmt.Errorf("unexpected message %q from the container's init", m.Kind)
 	}
 	if len(files) == 1 && s.cfg.Spec.Process.Terminal {
+		s.holdConsole(files[0])
 		s.streams.terminal(files[0])
 		return nil
 	}

@@ -52,7 +52,7 @@ func (b *builder) capabilities() error {
 		case dropAll:
 			has = slices.Contains(add, name)
 		default:
-			has = slices.Contains(add, name) || (defaultCapability(name) && !slices.Contains(drop, name))
+			has = slices.Contains(add, name) || ((defaultCapability(name) || b.systemdCapability(name)) && !slices.Contains(drop, name))
 		}
 		if has {
 			set = append(set, "CAP_"+name)

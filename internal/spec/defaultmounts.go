@@ -31,7 +31,8 @@ func (b *builder) defaultMounts() []specs.Mount {
 	}
 	mounts = append(mounts, b.sys()...)
 	mounts = append(mounts, b.mqueue()...)
-	return append(mounts, b.shm()...)
+	mounts = append(mounts, b.shm()...)
+	return append(mounts, b.systemdMounts()...)
 }
 
 func (b *builder) proc() specs.Mount {
@@ -50,14 +51,20 @@ func (b *builder) proc() specs.Mount {
 func (b *builder) sys() []specs.Mount {
 	flags := []string{"nosuid", "noexec", "nodev"}
 	if b.plan.Network.Kind == KindHost {
+		cover := specs.Mount{Destination: "/sys/fs/cgroup", Type: "tmpfs", Source: "tmpfs", Options: append([]string{"ro", "mode=0555", "size=4k"}, flags...)}
+		if b.plan.Systemd != "" { // of its own namespace, as without the host's network
+			cover = specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup", Options: flags}
+		}
 		return []specs.Mount{
 			{Destination: "/sys", Type: "bind", Source: "/sys", Options: append([]string{"rbind", "rprivate", "ro", "rro"}, flags...)},
-			{Destination: "/sys/fs/cgroup", Type: "tmpfs", Source: "tmpfs", Options: append([]string{"ro", "mode=0555", "size=4k"}, flags...)},
+			cover,
 		}
 	}
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: flags}
 	cgroup := specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup", Options: flags}
-	if !b.o.Privileged {
+	// A read-only /sys tells systemd to leave the host's devices alone
+	// (systemd.io/CONTAINER_INTERFACE, point 4), under --privileged, too.
+	if !b.o.Privileged || b.plan.Systemd != "" {
 		// Save for its own network devices its files belong to the host's uid 0: this
 		// is for rc as root, whose container's root is that uid.
 		sys.Options = append([]string{"ro"}, flags...)

@@ -26,6 +26,7 @@ func (b *builder) environment() error {
 		// understands most of it, while the caller's own TERM is often unknown inside.
 		env = append(env, "TERM=xterm")
 	}
+	env = append(env, b.systemdEnv()...)
 	env = mergeEnv(env, withValues(b.img.Env))
 	env = mergeEnv(env, b.env)
 	for _, e := range env {

@@ -27,6 +27,7 @@ type Options struct {
 	Interactive bool
 	TTY         bool
 	Init        bool
+	Systemd     string // "", "true", "false", "always"
 
 	Hostname   string
 	Domainname string
@@ -210,6 +211,7 @@ type Plan struct {
 	Health     *record.Healthcheck // nil: neither the image nor the user names one
 	Init       bool
 	Privileged bool
+	Systemd    string   // "", SystemdFound or SystemdAlways
 	Warnings   []string // each printed once on stderr
 }
 

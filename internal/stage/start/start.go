@@ -127,7 +127,12 @@ type Config struct {
 	Health       *record.Healthcheck `json:",omitempty"`
 	RestartCount int                 `json:",omitempty"` // of a restart by policy
 	Again        Again
+	Systemd      string `json:",omitempty"` // of a system container: a spec.Plan's
 }
+
+// SystemdAlways is the Config.Systemd of a container that is useless without a
+// cgroup of its own; another that is not empty was guessed by its command.
+const SystemdAlways = "always"
 
 // Binds are indexes of Spec.Mounts: what the shim does to a source before it
 // mounts it, and the runtime-spec has no words for.

@@ -1,0 +1,38 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/stage/start"
+)
+
+// errNoGroup is a system container that was told to have no cgroup, or whose
+// cgroup could not be made; a line before says why.
+var errNoGroup = errors.New("it has no cgroup of its own")
+
+// needGroup comes after limit. The init of a system container makes cgroups of its
+// own, below one that is its own: without, systemd ends at once with a line on its
+// console. Where only the command's name says that it is one, it may be another
+// init, which needs none.
+func (l *launch) needGroup() error {
+	kind := l.cfg.Systemd
+	if l.plan != nil {
+		kind = l.plan.Systemd
+	}
+	if kind == "" || l.cfg.Cgroup != "" {
+		return nil
+	}
+	_, err := l.e.subtree()
+	switch {
+	case err == nil && l.plan != nil && !l.fresh:
+		return nil // `rc create`: its start makes one
+	case err == nil:
+		err = hint.New("", errNoGroup, "leave out --cgroups=disabled, or see the warning above")
+	}
+	if kind == start.SystemdAlways {
+		return hint.New("run systemd in the container", reason(err), fixOf(err))
+	}
+	l.e.Warn("a systemd in it will not start: " + err.Error())
+	return nil
+}
