@@ -54,6 +54,7 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	o.bindFiles(fs)
 	o.bindSecurity(fs)
 	o.bindLimits(fs)
+	o.bindCgroup(fs)
 	o.bindRestart(fs)
 	if o.verb == "run" {
 		o.bindAttachment(fs)

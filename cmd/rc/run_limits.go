@@ -1,6 +1,11 @@
 package main
 
-import "github.com/spf13/pflag"
+import (
+	"os"
+	"strconv"
+
+	"github.com/spf13/pflag"
+)
 
 // bindLimits binds what a cgroup bounds: for run, create and update.
 func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
@@ -14,6 +19,23 @@ func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
 	fs.Int64Var(&o.CPUPeriod, "cpu-period", 0, "count --cpu-quota in these `MICROSECONDS` (default 100000)")
 	fs.StringVar(&o.MemoryReservation, "memory-reservation", "", "keep these `BYTES` of memory from being reclaimed before others'")
 	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "limit to this `NUMBER` of processes; -1 for no limit")
+	fs.Uint64Var(&o.BlkioWeight, "blkio-weight", 0, "give this relative `WEIGHT` on disks: 10 to 1000")
+	fs.StringArrayVar(&o.BlkioWeightDevice, "blkio-weight-device", nil, "give a relative weight on one disk: `DEVICE:WEIGHT`")
+	fs.StringArrayVar(&o.DeviceReadBps, "device-read-bps", nil, "limit what is read of a disk in a second: `DEVICE:BYTES`, or with kb, mb, gb")
+	fs.StringArrayVar(&o.DeviceWriteBps, "device-write-bps", nil, "limit what is written to a disk in a second: `DEVICE:BYTES`")
+	fs.StringArrayVar(&o.DeviceReadIOps, "device-read-iops", nil, "limit reads of a disk in a second: `DEVICE:NUMBER`")
+	fs.StringArrayVar(&o.DeviceWriteIOps, "device-write-iops", nil, "limit writes to a disk in a second: `DEVICE:NUMBER`")
+	fs.StringArrayVar(&o.Hugetlb, "hugetlb", nil, "limit huge pages: `PAGESIZE:BYTES`, as in 2MB:64m")
+	fs.StringArrayVar(&o.CgroupConf, "cgroup-conf", nil, "write a file of the cgroup: `FILE=VALUE`, as in memory.high=512M")
+}
+
+// bindCgroup binds where the cgroup stands.
+func (o *runOptions) bindCgroup(fs *pflag.FlagSet) {
+	fs.StringVar(&o.CgroupParent, "cgroup-parent", "", "stand in this `FOLDER` of your cgroups, as in /batch")
+	fs.StringVar(&o.Cgroups, "cgroups", "", "make the cgroup `WHERE`: enabled (the default), split (in the unit that starts rc) or disabled")
+	// A host has the controllers or has not, whatever is run there: so a setting too.
+	fallback, _ := strconv.ParseBool(os.Getenv("RC_CGROUP_FALLBACK"))
+	fs.BoolVar(&o.CgroupFallback, "cgroup-fallback", fallback, "where a limit cannot be had, run with what comes near it, and say so (RC_CGROUP_FALLBACK=1)")
 }
 
 func (o *runOptions) bindRestart(fs *pflag.FlagSet) {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/spf13/pflag"
 
 	"github.com/rc-containers/rc/cgroup"
@@ -44,10 +47,16 @@ func (o *updateOptions) update(g *global, args []string) (int, error) {
 		delete(changed, "restart")
 	}
 	if len(changed) > 0 {
-		wanted, err := spec.Limits(&o.Options)
+		for _, size := range []*string{&o.Memory, &o.MemoryReservation} {
+			if *size == "-1" { // as --memory-swap has it: no limit
+				*size = "0"
+			}
+		}
+		wanted, warnings, err := spec.Limits(&o.Options)
 		if err != nil {
 			return 0, err
 		}
+		ch.Warnings = warnings
 		ch.Limits = func(r *cgroup.Resources) error { return mergeLimits(r, wanted, changed) }
 	}
 	return withEngine(g, "update", args, func(e *engine.Engine) (int, error) {
@@ -55,14 +64,44 @@ func (o *updateOptions) update(g *global, args []string) (int, error) {
 	})
 }
 
+// mergeDevices replaces the limits of the disks that are named again; 0 takes one
+// away.
+func mergeDevices(have, wanted []cgroup.DeviceLimit) []cgroup.DeviceLimit {
+	merged := slices.Clone(have)
+	for _, w := range wanted {
+		merged = slices.DeleteFunc(merged, func(d cgroup.DeviceLimit) bool { return d.Path == w.Path })
+		if w.Limit > 0 {
+			merged = append(merged, w)
+		}
+	}
+	return merged
+}
+
+// mergeMap replaces what is named again; a value that is none takes it away.
+func mergeMap[V any](have, wanted map[string]V, none func(V) bool) map[string]V {
+	merged := map[string]V{}
+	maps.Copy(merged, have)
+	maps.Copy(merged, wanted)
+	maps.DeleteFunc(merged, func(_ string, v V) bool { return none(v) })
+	return merged
+}
+
 // mergeLimits replaces the limits whose flags were given.
 func mergeLimits(r *cgroup.Resources, wanted cgroup.Resources, changed map[string]bool) error {
+	for file, value := range wanted.Conf {
+		if value == "" && !cgroup.Lifts(file) {
+			return hint.Newf("--cgroup-conf "+file+"=", "give the value that it shall have", "nobody knows what this file says without a limit")
+		}
+	}
 	if changed["memory"] {
 		// Docker's rule: the total must move with it, unless it follows by itself.
 		if r.MemorySwap > 0 && !changed["memory-swap"] && wanted.Memory > r.MemorySwap {
 			return hint.Newf("--memory", "give --memory-swap at the same time", "more than the --memory-swap that it has")
 		}
 		r.Memory = wanted.Memory
+		if r.Memory == 0 && !changed["memory-swap"] {
+			r.MemorySwap = 0 // a sum without one of its parts
+		}
 	}
 	for flag, set := range map[string]func(){
 		"memory-swap":        func() { r.MemorySwap = wanted.MemorySwap },
@@ -74,6 +113,15 @@ func mergeLimits(r *cgroup.Resources, wanted cgroup.Resources, changed map[strin
 		"cpuset-cpus":        func() { r.CpusetCPUs = wanted.CpusetCPUs },
 		"cpuset-mems":        func() { r.CpusetMems = wanted.CpusetMems },
 		"pids-limit":         func() { r.PidsLimit = wanted.PidsLimit },
+		"blkio-weight":       func() { r.BlkioWeight = wanted.BlkioWeight },
+
+		"blkio-weight-device": func() { r.BlkioWeightDevice = mergeDevices(r.BlkioWeightDevice, wanted.BlkioWeightDevice) },
+		"device-read-bps":     func() { r.ReadBps = mergeDevices(r.ReadBps, wanted.ReadBps) },
+		"device-write-bps":    func() { r.WriteBps = mergeDevices(r.WriteBps, wanted.WriteBps) },
+		"device-read-iops":    func() { r.ReadIOps = mergeDevices(r.ReadIOps, wanted.ReadIOps) },
+		"device-write-iops":   func() { r.WriteIOps = mergeDevices(r.WriteIOps, wanted.WriteIOps) },
+		"hugetlb":             func() { r.Hugetlb = mergeMap(r.Hugetlb, wanted.Hugetlb, func(n int64) bool { return n < 0 }) },
+		"cgroup-conf":         func() { r.Conf = mergeMap(r.Conf, wanted.Conf, func(s string) bool { return s == "" }) },
 	} {
 		if changed[flag] {
 			set()

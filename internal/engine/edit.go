@@ -57,6 +57,8 @@ func (e *Engine) Rename(ref, name string) error {
 type Change struct {
 	Restart *record.RestartPolicy
 	Limits  func(*cgroup.Resources) error // changes some of the limits; nil for none
+
+	Warnings []string // each told once it is done
 }
 
 // Update changes the limits and the restart policy of a container, running or not.
@@ -85,6 +87,9 @@ func (e *Engine) Update(ref string, ch Change) error {
 			fix = diskFix(err)
 		}
 		return hint.New(op, reason(err), fix).WithCode(1)
+	}
+	for _, w := range ch.Warnings {
+		e.Warn(w)
 	}
 	e.event(&entry.Container, "update", nil)
 	if ch.Restart != nil {
