@@ -34,7 +34,7 @@ func imageCommands() []*command {
 }
 
 func hostCommands() []*command {
-	return []*command{unshareCommand(), infoCommand(), versionCommand()}
+	return []*command{quadletCommand(), unshareCommand(), infoCommand(), versionCommand()}
 }
 
 // groups are Docker's management commands whose verbs rc has without the group,

@@ -90,6 +90,9 @@ func keepOwn() {
 }
 
 func main() {
+	if asGenerator() {
+		os.Exit(generate(os.Args[1:]))
+	}
 	keepOwn()
 	code, err := dispatch(os.Args[1:])
 	if err != nil && !engine.Reported(err) {

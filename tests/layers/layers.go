@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/record":  {"slirp", "userns"}, // for the published ports and the ids of a container
 	"internal/logs":    {"internal/record"},
 	"internal/seccomp": {},
+	"internal/quadlet": {}, // systemd waits for it
 	"internal/spec":    {"internal/record", "cgroup", "slirp", "userns"},
 	"internal/boot":    {"internal/spec", "internal/stage", "internal/stage/start"},
 	"internal/shim": {"internal/boot", "internal/record", "internal/stage", "internal/stage/start", "internal/stage/control", "internal/logs",
@@ -42,7 +43,7 @@ var allowed = map[string][]string{
 	// cp, commit, diff and export open a container's files.
 	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
-	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/record", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
+	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
 	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
 	"cmd/rc-net":   {"slirp/keeper", "userns/nsjoin"},
 	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
