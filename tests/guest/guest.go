@@ -29,6 +29,16 @@ import (
 // User has uid 1000, subordinate ids 100000-165535, and lingers.
 const User = "user"
 
+// Plain has uid 1001, subordinate ids 165536-231071, and does not linger: each
+// command of this user is a login of its own (Login), with whose end everything
+// ends that systemd ends with a user's last session.
+const Plain = "plain"
+
+// Login names a user of whom a command is a login session of its own, as ssh(1)
+// with a command makes one: it begins with the command and ends with it. (Commands
+// of User share one that lasts.)
+func Login(user string) string { return wire.Login + user }
+
 // Root runs commands as root, outside of any session.
 const Root = "root"
 
@@ -77,6 +87,8 @@ type Guest struct {
 	machine *machine // nil: off
 	next    uint32
 	running map[uint32]*running
+	history []done // the last few
+	jobs    int    // of cron's
 }
 
 // Start boots a guest for a test. Where there cannot be one the test is skipped
@@ -95,7 +107,7 @@ func Start(t testing.TB, o Options) *Guest {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the guest's console:\n%s", g.Console())
+			t.Log(g.Report())
 		}
 		if err := g.Close(); err != nil {
 			t.Error(err)

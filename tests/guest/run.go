@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/rc-containers/rc/tests/guest/wire"
 )
@@ -36,17 +37,27 @@ type running struct {
 	err    error
 }
 
-// Run runs a line for bash as User or Root and returns what came of it.
+// Run runs a line for bash as User, Root, Plain or a Login and returns what came of it.
 func (g *Guest) Run(ctx context.Context, user, line string) Result {
 	var out, errs bytes.Buffer
-	code, err := g.Stream(ctx, user, line, Streams{Stdout: &out, Stderr: &errs})
-	return Result{Stdout: out.String(), Stderr: errs.String(), Code: code, Err: err}
+	begin := time.Now()
+	code, err := g.stream(ctx, user, line, Streams{Stdout: &out, Stderr: &errs})
+	r := Result{Stdout: out.String(), Stderr: errs.String(), Code: code, Err: err}
+	g.remember(done{user, line, begin, time.Since(begin), r})
+	return r
 }
 
 // Stream is Run with the caller's streams. It returns when the command ended and
 // its output is written, when the guest lost power, or, having killed the
 // command's process group, when ctx is over.
 func (g *Guest) Stream(ctx context.Context, user, line string, s Streams) (code int, err error) {
+	begin := time.Now()
+	code, err = g.stream(ctx, user, line, s)
+	g.remember(done{user, line, begin, time.Since(begin), Result{Code: code, Err: err}})
+	return code, err
+}
+
+func (g *Guest) stream(ctx context.Context, user, line string, s Streams) (code int, err error) {
 	r, id, err := g.begin(user, line, s)
 	if err != nil {
 		return -1, err

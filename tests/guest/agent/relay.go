@@ -21,9 +21,18 @@ type relay struct {
 	mine map[uint32]bool // commands that run there
 }
 
+// session is a command in a login session of user's. What su(1) does not know of a
+// session it leaves to logind, which calls it "background"; pam_systemd(8) reads
+// these two from the environment, and they are those of a login by ssh(1).
+func session(user, line string) *exec.Cmd {
+	su := exec.Command("su", "-l", user, "-c", line)
+	su.Env = append(os.Environ(), "XDG_SESSION_CLASS=user", "XDG_SESSION_TYPE=tty")
+	return su
+}
+
 // login starts the relay; what comes out of the session goes to host.
 func login(user string, host *wire.Writer) (*relay, error) {
-	su := exec.Command("su", "-l", user, "-c", "exec /run/rc-agent/agent session")
+	su := session(user, "exec /run/rc-agent/agent session")
 	su.Stderr = os.Stderr
 	in, err := su.StdinPipe()
 	if err != nil {

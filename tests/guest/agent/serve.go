@@ -34,7 +34,8 @@ type command struct {
 	cmd *exec.Cmd
 	// in is fed by a goroutine of its own through a queue: a command that does not
 	// read must not hold up the frames of the others.
-	in chan []byte
+	in   chan []byte
+	kill syscall.Signal // ends its process group
 }
 
 func newServer(from io.Reader, to io.Writer) *server {
@@ -93,10 +94,17 @@ func (s *server) handle(f wire.Frame) error {
 		if err := json.Unmarshal(f.Body, &c); err != nil {
 			return err
 		}
-		if s.user != nil && c.User != "root" {
+		name := strings.TrimPrefix(c.User, wire.Login)
+		switch {
+		case s.user == nil || c.User == "root":
+			s.start(f.ID, exec.Command("/bin/bash", "-c", c.Line), syscall.SIGKILL)
+		case c.User == "user":
 			return s.user.start(f)
+		default:
+			// su(1) hands SIGTERM on, and kills what is left two seconds later; killed
+			// itself, it would leave the session to itself.
+			s.start(f.ID, session(name, c.Line), syscall.SIGTERM)
 		}
-		s.start(f.ID, c.Line)
 		return nil
 	}
 	if f.Kind == wire.Restored {
@@ -125,13 +133,12 @@ func (s *server) handle(f wire.Frame) error {
 		close(c.in)
 	case wire.Kill:
 		// The error is ESRCH, when it ended on its own just now.
-		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(-c.cmd.Process.Pid, c.kill)
 	}
 	return nil
 }
 
-func (s *server) start(id uint32, line string) {
-	cmd := exec.Command("/bin/bash", "-c", line)
+func (s *server) start(id uint32, cmd *exec.Cmd, kill syscall.Signal) {
 	cmd.Dir = os.Getenv("HOME")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout = wire.Stream{To: s.to, Kind: wire.Output, ID: id}
@@ -145,7 +152,7 @@ func (s *server) start(id uint32, line string) {
 		s.end(id, wire.Result{Code: -1, Why: err.Error()})
 		return
 	}
-	c := &command{cmd: cmd, in: make(chan []byte, 1024)}
+	c := &command{cmd: cmd, in: make(chan []byte, 1024), kill: kill}
 	s.mu.Lock()
 	s.running[id] = c
 	s.mu.Unlock()

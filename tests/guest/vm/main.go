@@ -2,6 +2,7 @@
 //
 //	go run ./tests/guest/vm 'rc info'                     as the lingering user
 //	go run ./tests/guest/vm -u root 'systemctl status'
+//	go run ./tests/guest/vm -u plain 'rc info'            as one who does not linger; a login of its own
 //	go run ./tests/guest/vm -share data=/some/folder 'ls /share/data'
 //	go run ./tests/guest/vm -home /tmp/home.ext4 'touch f; sync'    made if not there; kept
 //	go run ./tests/guest/vm                               bash, which reads what you type
@@ -32,10 +33,12 @@ func main() {
 }
 
 func run() (code int, err error) {
-	user := flag.String("u", guest.User, "run as this user: root or "+guest.User)
+	user := flag.String("u", guest.User, "run as this user: root, "+guest.User+", "+guest.Plain+", or login:NAME for a session of its own")
 	o := guest.Options{Share: map[string]string{}}
 	flag.StringVar(&o.Home, "home", "", "disk image for /home, made if it is not there")
 	flag.StringVar(&o.HomeOptions, "home-options", "", "mount options of /home")
+	flag.IntVar(&o.Scratch, "scratch", 0, "`MiB` of an empty disk on /scratch")
+	flag.BoolVar(&o.Cold, "cold", false, "boot, where a snapshot would do")
 	flag.Func("share", "`NAME=PATH`: a file or folder to be found as /share/NAME", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok {

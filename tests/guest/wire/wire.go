@@ -39,8 +39,12 @@ type Frame struct {
 	Body []byte
 }
 
+// Login before a user's name asks for a login session of the command's own.
+const Login = "login:"
+
 // Command is the body of Run: a line for bash, run by User in a login's
-// environment. User is "root" or the guest's one user.
+// environment. User is "root", which has no session; "user", whose commands share
+// one; or another, or one after Login: its session is the command's.
 type Command struct{ User, Line string }
 
 // Result is the body of Exit. Code is 128+n after signal n, -1 where the command
