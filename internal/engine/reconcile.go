@@ -180,9 +180,7 @@ func (e *Engine) endOrphan(st *record.State) fate {
 		}
 	}
 	if st.Cgroup != "" && st.BootID == record.BootID() {
-		g := cgroup.Open(st.Cgroup)
-		_ = g.Kill()
-		_ = g.Remove()
+		e.removeGroup(cgroup.Open(st.Cgroup))
 	}
 	return end
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,11 +133,16 @@ func (e *Engine) removeTrees(trees []string) error {
 	if len(left) == 0 {
 		return nil
 	}
+	return e.tidy(&start.TidyConfig{Root: e.Store.Root, Paths: left})
+}
+
+// tidy has a helper in U0 delete what is not this user's own.
+func (e *Engine) tidy(c *start.TidyConfig) error {
 	h, err := e.enter()
 	if err != nil {
 		return err
 	}
-	conn, proc, err := e.converse(h, "rc-tidy", &start.TidyConfig{Root: e.Store.Root, Paths: left}, nil, &userns.Program{})
+	conn, proc, err := e.converse(h, "rc-tidy", c, nil, &userns.Program{})
 	if err != nil {
 		return err
 	}
@@ -147,7 +153,7 @@ func (e *Engine) removeTrees(trees []string) error {
 	stage.CloseFiles(files)
 	_, _ = proc.Wait()
 	if err != nil {
-		return hint.New("delete "+strings.Join(left, " "), err, "")
+		return hint.New("delete "+strings.Join(slices.Concat(c.Paths, c.Groups), " "), err, "")
 	}
 	if m.Fail != nil {
 		return m.Fail.Error()

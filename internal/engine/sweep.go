@@ -93,8 +93,7 @@ func (e *Engine) dropGroup(id string) {
 		return
 	}
 	if g := cgroup.Open(filepath.Join(subtree.Path, "rc-"+id)); unix.Access(g.Path, unix.F_OK) == nil {
-		_ = g.Kill()
-		_ = g.Remove()
+		e.removeGroup(g)
 	}
 }
 

@@ -3,6 +3,9 @@ package engine
 import (
 	"errors"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage/start"
 )
@@ -35,4 +38,13 @@ func (l *launch) needGroup() error {
 	}
 	l.e.Warn("a systemd in it will not start: " + err.Error())
 	return nil
+}
+
+// removeGroup ends and removes a container's cgroup that no shim looks after. What
+// a system container with other ids made in it, only the owner of those ids removes.
+func (e *Engine) removeGroup(g *cgroup.Group) {
+	_ = g.Kill()
+	if err := g.Remove(); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		_ = e.tidy(&start.TidyConfig{Root: e.Store.Root, Groups: []string{g.Path}})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
@@ -36,6 +37,9 @@ func tidy(conv *stage.Conn) error {
 	}
 	store := &record.Store{Root: c.Root}
 	var errs []error
+	for _, path := range c.Groups {
+		errs = append(errs, cgroup.Open(path).Remove())
+	}
 	for _, p := range c.Paths {
 		if filepath.Clean(p) != p || !strings.HasPrefix(p, "trash/") && !strings.HasPrefix(p, "volumes/") {
 			return fmt.Errorf("refuse to delete %q", p)

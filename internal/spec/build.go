@@ -36,7 +36,7 @@ type builder struct {
 // *hint.Error that quotes the flag and the value.
 func Build(in *Input) (*Plan, error) {
 	b := newBuilder(in)
-	steps := append(b.flagSteps(), b.volumesFrom, b.publishAll, b.platform, b.idMaps, b.user, b.command, b.systemd,
+	steps := append(b.flagSteps(), b.volumesFrom, b.publishAll, b.platform, b.idMaps, b.command, b.systemd, b.user,
 		b.hostRoot, b.environment, b.health, b.logAttrs, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
 	if err := run(steps); err != nil {
 		return nil, err

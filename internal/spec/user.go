@@ -13,6 +13,8 @@ func (b *builder) userText() string {
 	switch {
 	case b.o.User != "":
 		return b.o.User
+	case b.userns.kind == "keep-id" && b.plan.Systemd != "":
+		return "0" // systemd is nothing as another user; the kept one is its to log in
 	case b.userns.kind == "keep-id":
 		// podman-run(1): with keep-id the container runs as the kept user.
 		return strconv.FormatUint(uint64(b.userns.uid), 10) + ":" + strconv.FormatUint(uint64(b.userns.gid), 10)

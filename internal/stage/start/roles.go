@@ -9,8 +9,9 @@ import "github.com/rc-containers/rc/fuse"
 // ids, which only root of U0 may delete. Paths are relative to Root and lie below
 // trash/ or volumes/. The answer is Exited or Failed.
 type TidyConfig struct {
-	Root  string
-	Paths []string
+	Root   string
+	Paths  []string
+	Groups []string `json:",omitempty"` // cgroups of containers, empty of processes
 }
 
 // CoverConfig asks rc-cover for a clone of the mounts at Path. The answer is Ready
