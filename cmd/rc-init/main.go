@@ -34,7 +34,8 @@ import (
 const conversation = 4
 
 func main() {
-	role, ok := roles[filepath.Base(os.Args[0])]
+	role := filepath.Base(os.Args[0])
+	main, ok := roles[role]
 	if !ok || !started() {
 		fmt.Fprintln(os.Stderr, "rc-init: this program is started by rc; see `rc --help`")
 		os.Exit(125)
@@ -43,8 +44,11 @@ func main() {
 	name, _ := unix.BytePtrFromString("rc-init")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	debug.SetGCPercent(50) // it lives long and holds little
+	if role == "rc-boot" {
+		boot.Reserve()
+	}
 	unix.CloseOnExec(conversation)
-	os.Exit(role(stage.NewConn(conversation)))
+	os.Exit(main(stage.NewConn(conversation)))
 }
 
 // started tells whether another of our programs started this one: it left a socket

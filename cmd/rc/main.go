@@ -15,6 +15,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/sdnotify"
 	"github.com/rc-containers/rc/internal/version"
 )
 
@@ -93,6 +94,7 @@ func main() {
 	if asGenerator() {
 		os.Exit(generate(os.Args[1:]))
 	}
+	sdnotify.Here() // before anything opens or inherits a descriptor
 	keepOwn()
 	code, err := dispatch(os.Args[1:])
 	if err != nil && !engine.Reported(err) {

@@ -63,6 +63,7 @@ func (o *runOptions) bind(fs *pflag.FlagSet) {
 	o.bindSystemd(fs)
 	refuseRun(fs)
 	o.bindHealth(fs)
+	o.bindUnit(fs)
 	o.bindLog(fs)
 	fs.StringVar(&o.Platform, "platform", "", "take the image for this `PLATFORM`: OS/ARCH[/VARIANT]")
 	fs.StringVar(&o.Pull, "pull", "missing", "pull the image `WHEN`: missing, always or never")

@@ -34,12 +34,19 @@ func (b *box) enter(conv *stage.Conn) (int, error) {
 		return 0, hint.New("close the runtime's descriptors", err, "")
 	}
 	if b.cfg.Inside.Init {
+		b.serve()
 		return b.reap(conv)
 	}
 	p := b.cfg.Spec.Process
 	if err := b.takeTerminal(); err != nil {
 		return 0, err
 	}
+	b.serve()
+	back, err := b.passSockets()
+	if err != nil {
+		return 0, err
+	}
+	defer back()
 	return 0, commandError(fmt.Sprintf("run %q", p.Args[0]), syscall.Exec(b.exe, p.Args, p.Env))
 }
 

@@ -44,7 +44,8 @@ type attachment struct {
 	writes                 sync.WaitGroup
 	lost                   atomic.Pointer[hint.Error] // why output could not be written
 	detached               chan struct{}
-	left                   bool // by the detach keys: the container goes on
+	left                   bool   // by the detach keys: the container goes on
+	stop                   func() // what SIGTERM means to a unit's own process; nil: it is passed on
 }
 
 // size is that of the first terminal among the streams: with input from a pipe,
@@ -372,7 +373,11 @@ func (a *attachment) forward(send *sender) (stop func()) {
 
 func (a *attachment) forwardAll(send *sender) (stop func()) {
 	return forwardSignals(func(sig unix.Signal) {
-		if sig == unix.SIGHUP {
+		if a.stop != nil && sig == unix.SIGTERM {
+			go a.stop() // the manager's word is about the container, not about its terminal
+			return
+		}
+		if sig == unix.SIGHUP && a.stop == nil {
 			a.restore()
 			os.Exit(128 + int(sig))
 		}

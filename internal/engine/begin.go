@@ -42,11 +42,15 @@ func (l *launch) begin(s Streams) (int, error) {
 	}
 	l.started = true
 	l.undo.Release() // the shim owns everything from here
+	l.sayReady(proc.PID)
 	for _, f := range l.files {
 		_ = f.Close()
 	}
 	if l.opts.Detach {
 		return 0, nil
+	}
+	if l.e.unit().Main {
+		attached.stop = func() { l.e.stopForUnit(l.id, l.notify) }
 	}
 	code, err := attached.follow(l, conn)
 	if err == nil && !attached.left {

@@ -46,6 +46,8 @@ func (l *launch) configure() error {
 		}
 	}
 	c.Fresh, c.Log, c.Health, c.Systemd = l.fresh, l.rec.Log, l.rec.Health, p.Systemd
+	u := &l.opts.Unit
+	c.SDNotify, c.PIDFile, c.ShimPIDFile = u.SDNotify, u.PIDFile, u.ConmonPIDFile
 	l.configureAgain()
 	l.configureInside()
 	return nil

@@ -41,6 +41,8 @@ type launch struct {
 
 	started bool // the shim owns everything
 
+	notify *notifier // the service manager, where it is to be told
+
 	approx *cgroup.Approximation // --cgroup-fallback at this start
 }
 
@@ -101,7 +103,9 @@ func (l *launch) create(imageRef string, limit func() error) error {
 		l.e.Warn(w)
 	}
 	l.e.event(&l.rec, "create", nil)
-	l.e.readyForRestart(&l.rec)
+	if !l.e.twice(&l.rec) {
+		l.e.readyForRestart(&l.rec)
+	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/sdnotify"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/slirp"
@@ -29,6 +30,8 @@ type Engine struct {
 	Driver   string // forced storage driver, "" to find one
 	Warn     func(string)
 	programs string // folder of rc-init, rc-net and rc-image
+
+	Unit *sdnotify.Environment // of tests; nil: sdnotify.Here
 
 	mu     sync.Mutex
 	home   *home

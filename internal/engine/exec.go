@@ -195,6 +195,7 @@ func (e *Engine) Attach(ref string, o AttachOptions, s Streams) (int, error) {
 	t.tune = func(a *attachment) {
 		a.enlarge()
 		a.redraw, a.guest = entry.TTY, true
+		e.adopt(a, entry.ID)
 	}
 	return t.run(s, entry.TTY, entry.Interactive && !o.NoStdin)
 }

@@ -94,6 +94,11 @@ func (l *launch) fillRecord() {
 // and the shim's own restarts begin from. Nobody reads it before the container has
 // a state, so it needs no rename.
 func (l *launch) keepConfig() error {
+	if l.fresh {
+		if err := l.enlist(); err != nil {
+			return err
+		}
+	}
 	var err error
 	if l.bytes, err = stage.Encode(&l.cfg); err != nil {
 		return hint.New("encode the container's configuration", err, "")

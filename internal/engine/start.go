@@ -44,6 +44,8 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	switch running := entry.Alive; {
 	case running && entry.State.Status == record.Paused:
 		return 0, hint.Newf(op, "rc unpause "+ref, "it is paused").WithCode(1)
+	case running && !o.Attach && e.unit().Main && e.unit().Notify != "":
+		return 0, hint.Newf(op, "attach to it: rc start -a "+ref+"; or stop it first", "it runs already, outside of this unit").WithCode(1)
 	case running && o.Attach:
 		return e.Attach(ref, AttachOptions{NoStdin: !o.Interactive}, o.Streams)
 	case running:
@@ -149,6 +151,9 @@ func (l *launch) ready() error {
 		if err := step(); err != nil {
 			return err
 		}
+	}
+	if err := l.enlist(); err != nil {
+		return err
 	}
 	if l.bytes, err = stage.Encode(&l.cfg); err != nil {
 		return hint.New("encode the container's configuration", err, "")

@@ -66,6 +66,7 @@ func (s *shim) cloneInit() error {
 		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
 		Thread: s.approximation(),
 	}
+	s.passSockets(p)
 	s.plan(p)
 	return s.spawn(p)
 }
@@ -158,6 +159,9 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 			return nil, files, err
 		}
 	}
+	if err := s.mountNotify(add); err != nil {
+		return nil, files, err
+	}
 	for _, name := range boot.DeviceNodes {
 		f, err := openDevice(name)
 		if err != nil {
@@ -174,7 +178,9 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 	}
 	inside := s.cfg.Inside
 	inside.Without, inside.Rows, inside.Cols = s.cfg.Without, s.cfg.Rows, s.cfg.Cols
-	config, err := stage.Seal("rc-init", &start.InitConfig{Spec: s.cfg.Spec, Inside: inside})
+	init := &start.InitConfig{Spec: s.cfg.Spec, Inside: inside}
+	s.serviceConfig(init)
+	config, err := stage.Seal("rc-init", init)
 	if err != nil {
 		return nil, files, err
 	}

@@ -54,8 +54,9 @@ func (s *shim) stay() int {
 	if err != nil {
 		_, _ = os.Stderr.WriteString("rc-shim: " + err.Error() + "\n")
 	}
+	s.dropPIDFiles()
 	s.farewell(&start.Exit{Code: code, OOMKilled: oom})
-	return 0
+	return max(code, 0) // to a service manager that has us for the service
 }
 
 // judge makes the state of the end and applies the restart policy. A stop that
@@ -67,6 +68,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 	st := &s.state
 	now := time.Now()
 	again = !s.cfg.AutoRemove && ((s.renew || s.rebooted) && !st.Stopped || shallRestart(policy, code, st.RestartCount, st.Stopped))
+	again = again && !s.term.asked.Load()
 	st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, now, code, oom
 	st.PID, st.PIDStart = 0, 0
 	if again {

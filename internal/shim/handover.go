@@ -81,6 +81,8 @@ type kept struct {
 	RestartCount                                                   int
 	Systemd                                                        string
 	Known                                                          known
+	Unit                                                           *start.Unit
+	PIDFile, ShimPIDFile                                           string
 }
 
 // known is what the shim read of the container's record last.
@@ -91,7 +93,7 @@ type known struct {
 }
 
 func keep(c *start.Config) kept {
-	return kept{ID: c.ID, Name: c.Name, Dir: c.Dir, Root: c.Root, Runtime: c.Runtime, Image: c.Image, Network: c.Network,
+	return kept{Unit: c.Unit, PIDFile: c.PIDFile, ShimPIDFile: c.ShimPIDFile, ID: c.ID, Name: c.Name, Dir: c.Dir, Root: c.Root, Runtime: c.Runtime, Image: c.Image, Network: c.Network,
 		Cgroup: c.Cgroup, Hostname: c.Spec.Hostname, Clone: c.Clone, UIDMap: c.UIDMap, GIDMap: c.GIDMap,
 		StopSignal: c.StopSignal, StopAfter: c.StopAfter, AutoRemove: c.AutoRemove, Detach: c.Detach,
 		Terminal: c.Spec.Process != nil && c.Spec.Process.Terminal, Anonymous: c.Anonymous, Volumes: c.Binds.Volumes,
@@ -102,7 +104,7 @@ func keep(c *start.Config) kept {
 // config is the Config of a shim that has settled: what it does not need any more
 // is empty.
 func (k *kept) config() *start.Config {
-	return &start.Config{ID: k.ID, Name: k.Name, Dir: k.Dir, Root: k.Root, Runtime: k.Runtime, Image: k.Image, Network: k.Network,
+	return &start.Config{Unit: k.Unit, PIDFile: k.PIDFile, ShimPIDFile: k.ShimPIDFile, ID: k.ID, Name: k.Name, Dir: k.Dir, Root: k.Root, Runtime: k.Runtime, Image: k.Image, Network: k.Network,
 		Cgroup: k.Cgroup, Clone: k.Clone, UIDMap: k.UIDMap, GIDMap: k.GIDMap, ShmMount: -1,
 		Spec:       &specs.Spec{Hostname: k.Hostname, Process: &specs.Process{Terminal: k.Terminal}},
 		StopSignal: k.StopSignal, StopAfter: k.StopAfter, AutoRemove: k.AutoRemove, Detach: k.Detach,

@@ -182,6 +182,7 @@ func (p *prober) probe(s *shim) {
 	_ = s.save(atomicfile.Fast)
 	if changed != "" {
 		s.event("health_status: "+changed, nil)
+		s.sayHealthy()
 	}
 	if changed == unhealthy {
 		s.unwell(p.check.OnFailure)

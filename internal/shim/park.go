@@ -55,11 +55,13 @@ func (s *shim) parkLimit() (time.Duration, bool) {
 	if !parking {
 		return 0, false
 	}
-	check, ok := probeOf(s.cfg.Health)
-	if !ok {
-		return longestSleep, true
+	next := longestSleep
+	if check, ok := probeOf(s.cfg.Health); ok {
+		next = (&prober{check: check}).next(s.snapshot())
 	}
-	next := (&prober{check: check}).next(s.snapshot())
+	if every := s.aliveEvery(); every > 0 {
+		next = min(next, every)
+	}
 	return next, next >= shortestSleep
 }
 

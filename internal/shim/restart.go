@@ -192,6 +192,7 @@ func (s *shim) rebuild(h *handover) error {
 	cfg.Without, cfg.Detach, cfg.Fresh, cfg.Rows, cfg.Cols = os.Getenv("RC_TEST_WITHOUT"), true, false, h.Rows, h.Cols
 	cfg.Cgroup, cfg.RestartCount, cfg.Inside.CopyUp = "", h.State.RestartCount, nil
 	cfg.Attach.Ports = h.Kept.Attach.Ports // the same ports, those that were chosen too
+	cfg.Unit = h.Kept.Unit                 // and the same sockets
 	s.cfg = cfg
 	if err := s.rejoin(); err != nil {
 		return err

@@ -177,7 +177,7 @@ func (s *shim) settle(to *sleep) {
 		if err != nil {
 			return
 		}
-		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper")
+		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper", fromInside)
 		h.Parked = time.Now()
 	}
 	_ = s.execAgain(h, files, to)
@@ -284,6 +284,8 @@ func (s *shim) adopt(h *handover) {
 	s.streams.resume(carry)
 	s.serveControl()
 	s.healthStarted()
+	s.serviceStarted()
+	s.hearTerm()
 	go func() {
 		s.reopen() // what SIGUSR2 asks for: nobody tells whether that woke us
 		s.watchRuntime()

@@ -83,6 +83,7 @@ type shim struct {
 	backoff   time.Duration
 	called    chan os.Signal // SIGUSR2 (reopen.go)
 	patience  time.Duration  // of silence before it parks (park.go)
+	term      terminated
 	undo      unwind.Stack
 }
 
@@ -180,7 +181,9 @@ func (s *shim) create() error {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	if err := s.awaitReady(); err != nil {
+	err := s.awaitReady()
+	s.hideNotify()
+	if err != nil {
 		return err
 	}
 	if err := <-attached; err != nil {
@@ -290,6 +293,9 @@ func (s *shim) run() error {
 	if err := s.connect(); err != nil {
 		return err
 	}
+	if err := s.writePIDFiles(); err != nil {
+		return err
+	}
 	if err := s.launch(); err != nil {
 		return err
 	}
@@ -324,6 +330,8 @@ func (s *shim) run() error {
 	}
 	s.work.grown = true
 	s.healthStarted()
+	s.serviceStarted()
+	s.hearTerm()
 	return nil
 }
 

@@ -37,7 +37,7 @@ type builder struct {
 func Build(in *Input) (*Plan, error) {
 	b := newBuilder(in)
 	steps := append(b.flagSteps(), b.volumesFrom, b.publishAll, b.platform, b.idMaps, b.command, b.systemd, b.user,
-		b.hostRoot, b.environment, b.health, b.logAttrs, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
+		b.hostRoot, b.environment, b.health, b.unitHealth, b.logAttrs, b.defaultSysctls, b.imageVolumes, b.layout, b.createSources)
 	if err := run(steps); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func newBuilder(in *Input) *builder {
 func (b *builder) flagSteps() []func() error {
 	return []func() error{b.names, b.rootfs, b.namespaces, b.usernsFlag, b.network, b.publish,
 		b.hostname, b.resolver, b.typedEnv, b.workdir, b.resources, b.shmFlag, b.capabilities, b.securityOpts, b.rlimits, b.sysctls, b.stop, b.restart, b.expose, b.volumesFromFlags, b.smallFlags,
-		b.systemdFlag, b.labels, b.log, b.volumeFlags, b.mountFlags, b.tmpfsFlags, b.devices, b.healthFlags}
+		b.systemdFlag, b.labels, b.log, b.volumeFlags, b.mountFlags, b.tmpfsFlags, b.devices, b.healthFlags, b.unitFlags}
 }
 
 func run(steps []func() error) error {

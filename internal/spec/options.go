@@ -97,6 +97,7 @@ type Options struct {
 	CgroupFallback    bool
 
 	Health HealthOptions
+	Unit   UnitOptions
 
 	Restart string // no, on-failure[:N], always, unless-stopped
 

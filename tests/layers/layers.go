@@ -18,6 +18,8 @@ var allowed = map[string][]string{
 	// start, and between later commands and the shim.
 	"internal/stage/start":   {"internal/stage", "internal/record", "cgroup", "fuse", "slirp", "userns"},
 	"internal/stage/control": {"internal/stage", "internal/stage/start", "internal/record", "userns"},
+	// What a service manager is told, and told us.
+	"internal/sdnotify": {},
 
 	// Drivers know the host and the leaves, never each other; userns is below
 	// them all, because each starts its helpers there.
@@ -36,14 +38,14 @@ var allowed = map[string][]string{
 	"internal/quadlet": {}, // systemd waits for it
 	"internal/spec":    {"internal/record", "cgroup", "slirp", "userns"},
 	"internal/boot":    {"internal/spec", "internal/stage", "internal/stage/start"},
-	"internal/shim": {"internal/boot", "internal/record", "internal/stage", "internal/stage/start", "internal/stage/control", "internal/logs",
+	"internal/shim": {"internal/boot", "internal/record", "internal/sdnotify", "internal/stage", "internal/stage/start", "internal/stage/control", "internal/logs",
 		"cgroup", "fuse", "slirp", "userns", "userns/park"},
-	"internal/engine": {"internal/record", "internal/spec", "internal/host", "internal/stage", "internal/stage/start", "internal/stage/control",
+	"internal/engine": {"internal/record", "internal/sdnotify", "internal/spec", "internal/host", "internal/stage", "internal/stage/start", "internal/stage/control",
 		"internal/logs", "cgroup", "fuse", "slirp", "userns"},
 	// cp, commit, diff and export open a container's files.
 	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
-	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
+	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
 	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
 	"cmd/rc-net":   {"slirp/keeper", "userns/nsjoin"},
 	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},

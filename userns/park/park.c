@@ -28,12 +28,27 @@ static struct plan {
 } p;
 _Static_assert(offsetof(struct plan, path) == 40 + 8 * (MAX_FDS + 1), "same layout as park.planWire");
 
+// A shim has SIGTERM blocked in every thread, of which Go's runtime makes the first
+// in a moment, and reads it by a descriptor: it survives every execve, and comes at
+// no moment at which nobody obeys it. What a shim starts has it unblocked.
+static void block_term(const char *role)
+{
+	const uint64_t term = 1ULL << (SIGTERM - 1);
+	const char shim[] = "rc-shim";
+	int i = 0;
+	if (!role || role[0] != 'r' || role[1] != 'c' || role[2] != '-')
+		return;
+	while (i < (int)sizeof shim && role[i] == shim[i])
+		i++;
+	syscall(SYS_rt_sigprocmask, i == (int)sizeof shim ? SIG_BLOCK : SIG_UNBLOCK, &term, NULL, sizeof term);
+}
+
 // Constructors get the arguments of main: glibc's own, and what we are linked with.
 __attribute__((constructor)) static void park(int argc, char **argv, char **envp)
 {
-	const uint64_t usr2 = 1ULL << (SIGUSR2 - 1);
+	const uint64_t awaited = 1ULL << (SIGUSR2 - 1) | 1ULL << (SIGTERM - 1);
 	long n;
-	(void)argc;
+	block_term(argc > 0 ? argv[0] : NULL);
 	// Anything but a sealed memory file gives EINVAL or EBADF here.
 	if ((syscall(SYS_fcntl, PARK_FD, F_GET_SEALS) & ~0x30) != SEALS ||
 	    (n = syscall(SYS_pread64, PARK_FD, &p, sizeof p, 0)) <= (long)offsetof(struct plan, path) ||
@@ -45,7 +60,7 @@ __attribute__((constructor)) static void park(int argc, char **argv, char **envp
 	// SIGUSR2 is blocked since before the execve, so one that came meanwhile is
 	// pending, although it is ignored (kernel/signal.c, sig_ignored): reading it by
 	// a descriptor needs no handler and leaves no moment at which it is missed.
-	p.fd[p.nfd].fd = syscall(SYS_signalfd4, -1, &usr2, sizeof usr2, SFD_CLOEXEC);
+	p.fd[p.nfd].fd = syscall(SYS_signalfd4, -1, &awaited, sizeof awaited, SFD_CLOEXEC);
 	p.fd[p.nfd].events = POLLIN;
 	// One that the program before us took and could not obey any more was sent
 	// because our socket is gone.

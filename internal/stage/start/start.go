@@ -126,6 +126,10 @@ type Config struct {
 	Log          record.LogConfig    // of streams
 	Health       *record.Healthcheck `json:",omitempty"`
 	RestartCount int                 `json:",omitempty"` // of a restart by policy
+	SDNotify     string              `json:",omitempty"` // --sdnotify, as typed
+	PIDFile      string              `json:",omitempty"` // absolute; gets the payload's pid
+	ShimPIDFile  string              `json:",omitempty"` // absolute; gets the shim's
+	Unit         *Unit               `json:",omitempty"` // of this start
 	Again        Again
 	Systemd      string `json:",omitempty"` // of a system container: a spec.Plan's
 }
@@ -193,6 +197,13 @@ type ExecConfig struct {
 type InitConfig struct {
 	Spec   *specs.Spec
 	Inside Inside
+
+	// NotifySocket is where the payload finds a socket to tell its service manager
+	// something; "" for none. Sockets are its LISTEN_FDS: init was born with them as
+	// its descriptors 5 and on.
+	NotifySocket string        `json:",omitempty"`
+	Watchdog     time.Duration `json:",omitempty"` // of WATCHDOG_USEC
+	Sockets      []Socket      `json:",omitempty"`
 }
 
 // Side is one of the three programs.
