@@ -9,6 +9,7 @@ require (
 	github.com/containers/storage v1.59.1
 	github.com/distribution/reference v0.6.0
 	github.com/docker/distribution v2.8.3+incompatible
+	github.com/godbus/dbus/v5 v5.2.2
 	github.com/klauspost/compress v1.18.0
 	github.com/moby/profiles/seccomp v0.2.3
 	github.com/moby/sys/user v0.4.0

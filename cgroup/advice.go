@@ -61,6 +61,12 @@ func (p *place) whyNone() error {
 	return hint.New(finding, said, throughUserSystemd())
 }
 
+// whyManaged is for a process in a group that is its user's, and that the user's
+// systemd manages.
+func (p *place) whyManaged() error {
+	return hint.Newf(finding, throughUserSystemd(), "%s is managed by systemd, which resets what others set there", p.dir)
+}
+
 // systemd tells whether systemd manages this tree (sd_booted(3)).
 func (p *place) systemd() bool {
 	if p.view.made != nil {

@@ -45,7 +45,6 @@ func TestHow(t *testing.T) {
 		{"/", "/", "top of the tree"},
 		{"/mine", "/mine", "rc stands in it"},
 		{"/mine", "/mine/shell", "rc stands below it"},
-		{"/user@1000.service/app.slice", "/user@1000.service/app.slice/a.scope", "slice of the user's systemd"},
 	}
 	for _, c := range cases {
 		f := newFake(t, c.stands, everything)

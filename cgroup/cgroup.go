@@ -42,6 +42,8 @@ type Subtree struct {
 	mount  mountPoint
 	view   view
 	within bool // this process stands in Path itself
+	apart  bool // it stands elsewhere: who is to outlive it is born in the leaf
+	far    bool // and the kernel does not let it put anybody there
 }
 
 // Group is one container's group, <subtree>/rc-<id>.

@@ -63,21 +63,18 @@ func TestCreateWithoutLimits(t *testing.T) {
 // A controller that we have but that nobody handed on is switched on in every
 // group of ours on the way.
 func TestCreateEnablesOnTheWay(t *testing.T) {
-	const app = "/user.slice/user-1000.slice/user@1000.service/app.slice"
-	f := newFake(t, app+"/term.scope", everything)
-	f.group(app+"/term.scope", 7, selfPID)
-	f.foreign("/user.slice", "/user.slice/user-1000.slice")
-	user := f.top + "/user.slice/user-1000.slice/user@1000.service"
-	f.put(user, controlFile, "memory pids")
-	f.put(user+"/app.slice", controllersFile, "memory pids")
-	f.put(user+"/app.slice", controlFile, "memory pids")
+	f := newFake(t, "/mine/team/sh", everything)
+	f.group("/mine/team/sh", 7, selfPID)
+	f.put(f.top+"/mine", controlFile, "memory pids")
+	f.put(f.top+"/mine/team", controllersFile, "memory pids")
+	f.put(f.top+"/mine/team", controlFile, "memory pids")
 	s := f.find()
 	_, err := s.Create("a", Resources{NanoCPUs: 1e9, PidsLimit: 5})
 	// The fake forgets what was enabled before, so the limit on pids fails late;
 	// what counts is which files were written.
 	_ = err
-	for _, dir := range []string{user, user + "/app.slice"} {
-		if got := f.get(dir, controlFile); got != "+cpu" {
+	for _, dir := range []string{"/mine", "/mine/team"} {
+		if got := f.get(f.top+dir, controlFile); got != "+cpu" {
 			t.Errorf("%s: %q, want +cpu", dir, got)
 		}
 	}
@@ -90,11 +87,12 @@ func TestMissingController(t *testing.T) {
 		words []string
 	}{
 		{"user's systemd", func() *fake {
-			f := newFake(t, "/user.slice/user@1000.service/app.slice/a.scope", everything)
-			f.group("/user.slice/user@1000.service/app.slice/a.scope", selfPID)
+			f := newFake(t, "/user.slice/user@1000.service/app.slice/rc.scope/rc-host", everything)
+			f.group("/user.slice/user@1000.service/app.slice/rc.scope/rc-host", selfPID)
 			f.put(f.top+"/user.slice", controlFile, "memory pids")
-			for _, d := range []string{"", "/app.slice", "/app.slice/a.scope"} {
+			for _, d := range []string{"", "/app.slice", "/app.slice/rc.scope"} {
 				f.put(f.top+"/user.slice/user@1000.service"+d, controllersFile, "memory pids")
+				f.put(f.top+"/user.slice/user@1000.service"+d, controlFile, "memory pids")
 			}
 			f.foreign("/user.slice")
 			return f

@@ -100,7 +100,7 @@ func (s *Subtree) hostLeaf(top *dir) (*dir, error) {
 // this one (the shim) should be born, so that it does not stand in the subtree
 // itself and bar later limits. nil when it is well placed by inheritance.
 func (s *Subtree) HostFD() (*os.File, error) {
-	if !s.within {
+	if !s.within && !s.apart {
 		return nil, nil
 	}
 	top, err := openDir(s.Path)

@@ -14,13 +14,14 @@ import (
 type view struct {
 	proc string                  // /proc
 	pid  int                     // this process
+	root bool                    // it is the host's root: everything is its own
 	isV2 func(path string) bool  // is this folder on a cgroup2 file system?
 	ours func(path string) bool  // may we make groups in it?
 	made func(path string) error // fills a new folder as the kernel does; nil on a real tree
 }
 
 func hostView() view {
-	return view{proc: "/proc", pid: os.Getpid(), isV2: isCgroup2, ours: writable}
+	return view{proc: "/proc", pid: os.Getpid(), root: os.Getuid() == 0, isV2: isCgroup2, ours: writable}
 }
 
 func isCgroup2(path string) bool {
@@ -32,8 +33,8 @@ func isCgroup2(path string) bool {
 // groups, by trying: from the group that this process stands in upwards, the
 // first that is ours and has no other process in it, because only such a group
 // can hand controllers down ("No Internal Process Constraint", cgroup-v2.rst).
-// That is a unit with Delegate=yes, a container, a hand-made subtree, or, from
-// a desktop's terminal, the app slice of the user's systemd.
+// That is a unit with Delegate=yes, a container or a hand-made subtree: never what
+// a systemd manages by itself, as the slices and sessions of the user's.
 //
 // Without one the error is a *hint.Error that says why and what to type.
 func Find() (*Subtree, error) { return find(hostView()) }
@@ -46,6 +47,9 @@ func find(v view) (*Subtree, error) {
 	chain := at.ours()
 	if len(chain) == 0 {
 		return nil, at.whyNone()
+	}
+	if chain = at.unmanaged(chain); len(chain) == 0 {
+		return nil, at.whyManaged()
 	}
 	s := &Subtree{mount: at.mount, view: v}
 	s.choose(chain)
@@ -213,7 +217,10 @@ func (s *Subtree) choose(chain []string) {
 // such a unit too, but it manages its groups itself.
 func delegatedUnit(path string) bool {
 	var one [4]byte
-	if strings.HasPrefix(filepath.Base(path), "user@") {
+	switch name := filepath.Base(path); {
+	case name == ScopeName:
+		return true
+	case strings.HasPrefix(name, "user@"):
 		return false
 	}
 	n, err := unix.Lgetxattr(path, "user.delegate", one[:])
@@ -254,10 +261,10 @@ func (s *Subtree) offered() []string {
 func (s *Subtree) how(at *place) string {
 	base := filepath.Base(s.Path)
 	switch {
+	case base == ScopeName:
+		return "a scope of your systemd's for all your containers"
 	case delegatedUnit(s.Path):
 		return "the unit " + base + " is delegated to us"
-	case strings.HasSuffix(base, ".slice") && strings.Contains(s.Path, "/user@"):
-		return "a slice of the user's systemd, above where rc stands"
 	case s.Path == at.mount.dir && at.group == "/":
 		return "the top of the tree that is visible here"
 	case s.Path == at.dir:

@@ -25,18 +25,97 @@ func TestFindsUnitWithDelegate(t *testing.T) {
 	}
 }
 
-// A desktop's terminal: its scope is ours and full of other processes, the slice
-// above is ours and empty.
-func TestFindsAppSliceFromTerminal(t *testing.T) {
-	const app = "/user.slice/user-1000.slice/user@1000.service/app.slice"
-	f := newFake(t, app+"/app-term.scope", everything)
-	f.group(app+"/app-term.scope", 7, selfPID, 9)
+// A desktop's terminal, a plain user unit: the groups are ours to write, and the
+// systemd's to manage.
+func TestLeavesWhatSystemdManages(t *testing.T) {
+	const user = "/user.slice/user-1000.slice/user@1000.service"
+	for _, group := range []string{"/app.slice/app-term.scope", "/app.slice/job.service", "/app.slice/job.service/sub", "/init.scope"} {
+		f := newFake(t, user+group, everything)
+		f.group(user+group, 7, selfPID, 9)
+		f.foreign("/user.slice", "/user.slice/user-1000.slice")
+		_, err := find(f.view)
+		says(t, err, group, "managed by systemd", "systemd-run --user --scope")
+	}
+	// To root everything is its own, and so nothing says that it is given away.
+	f := newFake(t, "/system.slice/job.service", everything)
+	f.group("/system.slice/job.service", selfPID)
+	f.view.root = true
+	_, err := find(f.view)
+	says(t, err, "managed by systemd")
+	f = newFake(t, "/mine", everything)
+	f.group("/mine", selfPID)
+	f.view.root = true
+	if s := f.find(); s.Path != f.top+"/mine" {
+		t.Errorf("found %s", s.Path)
+	}
+}
+
+const scopeGroup = "/user.slice/user-1000.slice/user@1000.service/app.slice/" + ScopeName
+
+// A shim makes its container's group again from where it stands.
+func TestFindsScopeFromItsLeaf(t *testing.T) {
+	f := newFake(t, scopeGroup+"/rc-host", everything)
+	f.group(scopeGroup+"/rc-host", 7, selfPID)
 	f.foreign("/user.slice", "/user.slice/user-1000.slice")
 	s := f.find()
-	if s.Path != filepath.Join(f.top, app) || s.within {
-		t.Errorf("found %s, within %v", s.Path, s.within)
+	if s.Path != f.top+scopeGroup || s.Far() || len(s.chain) != 1 {
+		t.Errorf("found %+v", s)
 	}
-	says(t, errors.New(s.How), "slice of the user's systemd")
+	says(t, errors.New(s.How), "scope of your systemd's")
+}
+
+func TestAt(t *testing.T) {
+	for stands, far := range map[string]bool{
+		"/user.slice/user-1000.slice/session-3.scope":                         true,
+		"/system.slice/cron.service":                                          true,
+		"/user.slice/user-1000.slice/user@1000.service/app.slice/job.service": false,
+		scopeGroup + "/rc-host": false,
+	} {
+		f := newFake(t, stands, everything)
+		f.group(scopeGroup)
+		f.group(stands, selfPID)
+		f.foreign("/user.slice", "/user.slice/user-1000.slice")
+		s, err := at(f.view, scopeGroup)
+		must(t, err)
+		if s.Path != f.top+scopeGroup || s.Far() != far || s.Within() {
+			t.Errorf("from %s: %+v", stands, s)
+		}
+		host, err := s.HostFD()
+		must(t, err)
+		if host.Name() != f.top+scopeGroup+"/rc-host" {
+			t.Errorf("from %s: who outlives us is born in %s", stands, host.Name())
+		}
+		must(t, host.Close())
+		g, err := s.Create("abc", Resources{PidsLimit: 20})
+		must(t, err)
+		if g.Path != f.top+scopeGroup+"/rc-abc" || f.get(g.Path, "pids.max") != "20" {
+			t.Errorf("made %s with %q", g.Path, f.get(g.Path, "pids.max"))
+		}
+	}
+}
+
+func TestAtRefuses(t *testing.T) {
+	f := newFake(t, "/outer/job", everything)
+	f.group("/outer/job", selfPID)
+	_, err := at(f.view, "/nowhere/"+ScopeName)
+	says(t, err, "may not be written", "ls -ld")
+	if !errors.Is(err, unix.EACCES) {
+		t.Errorf("%v", err)
+	}
+	f.mountinfo("/outer", f.top+"/outer", "rw")
+	_, err = at(f.view, "/elsewhere/"+ScopeName)
+	says(t, err, "--cgroupns=private")
+	must(t, os.RemoveAll(f.proc))
+	_, err = at(f.view, "/x")
+	says(t, err, "mount -t proc")
+}
+
+func TestCommonAncestor(t *testing.T) {
+	for _, c := range [][3]string{{"/a/b/c", "/a/b/d", "/a/b"}, {"/a", "/b", "/"}, {"/a/b", "/a/b/c", "/a/b"}, {"/a/b/c", "/a/b", "/a/b"}, {"/ab", "/a", "/"}, {"/", "/x", "/"}} {
+		if got := commonAncestor(c[0], c[1]); got != c[2] {
+			t.Errorf("%s and %s: %s", c[0], c[1], got)
+		}
+	}
 }
 
 func TestFindsHandMadeSubtree(t *testing.T) {

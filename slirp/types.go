@@ -15,7 +15,10 @@
 //	end of file, either way: what was attached is gone
 package slirp
 
-import "github.com/rc-containers/rc/userns"
+import (
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/userns"
+)
 
 // What slirp4netns gives every container (slirp4netns(1), "CIDR"): each has a
 // network of its own, so the addresses are always the same.
@@ -59,6 +62,12 @@ type Welcome struct {
 	PID      int
 	UID, GID []userns.IDMap
 	SingleID bool
+
+	// Group is the cgroup below which containers get theirs, as /proc/PID/cgroup
+	// names it: the scope of the user's systemd in which the keeper stands. Empty:
+	// there is none, and NoGroup says why.
+	Group   string         `json:",omitempty"`
+	NoGroup *stage.Failure `json:",omitempty"`
 }
 
 // Attach asks for the network of one container. The descriptors of its network

@@ -13,6 +13,7 @@ type Start struct {
 type Request struct {
 	Hello  *Hello  `json:",omitempty"`
 	Attach *Attach `json:",omitempty"`
+	Fork   *Fork   `json:",omitempty"`
 }
 
 // Reply is a message of the keeper: exactly one field is set.
@@ -20,5 +21,6 @@ type Reply struct {
 	Ready    bool           `json:",omitempty"`
 	Welcome  *Welcome       `json:",omitempty"`
 	Attached *Attached      `json:",omitempty"`
+	Forked   *Forked        `json:",omitempty"`
 	Failed   *stage.Failure `json:",omitempty"`
 }

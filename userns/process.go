@@ -13,6 +13,14 @@ import (
 type Process struct {
 	PID   int      // as seen here; not a name for it once Wait has returned
 	PidFD *os.File // names it for good
+
+	foreign bool // somebody else's child
+}
+
+// Foreign is a process that another of our programs started for us and will reap;
+// the Process owns pidfd.
+func Foreign(pid int, pidfd *os.File) *Process {
+	return &Process{PID: pid, PidFD: pidfd, foreign: true}
 }
 
 func newProcess(pid int) (*Process, error) {
@@ -20,7 +28,7 @@ func newProcess(pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Process{pid, pidfd}, nil
+	return &Process{PID: pid, PidFD: pidfd}, nil
 }
 
 // Signal sends sig; an error that is ESRCH when the process has ended and was reaped.
@@ -28,7 +36,14 @@ func (p *Process) Signal(sig unix.Signal) error { return linux.SignalPidfd(p.Pid
 
 // Wait waits in Go's poller, without holding a thread, for the process to end,
 // and reaps it. Call it once. Closing the Process ends the wait with os.ErrClosed.
+// How a Foreign one ended is known only to newer kernels (linux.ErrNoExitInfo).
 func (p *Process) Wait() (unix.WaitStatus, error) {
+	if p.foreign {
+		if err := linux.WaitPidfd(p.PidFD); err != nil {
+			return 0, err
+		}
+		return linux.ExitStatus(p.PidFD)
+	}
 	var status unix.WaitStatus
 	raw, err := p.PidFD.SyscallConn()
 	if err != nil {

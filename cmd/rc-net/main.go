@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rc-containers/rc/cgroup/scope"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/slirp/keeper"
 	_ "github.com/rc-containers/rc/userns/nsjoin" // joins or makes U0 before Go's runtime starts
@@ -15,7 +16,7 @@ func main() {
 	if keeper.Noop() {
 		return
 	}
-	if err := keeper.Main(); err != nil {
+	if err := keeper.Main(scope.Settle); err != nil {
 		fmt.Fprintln(os.Stderr, "rc-net:", err)
 		os.Exit(hint.ExitCode(err))
 	}

@@ -92,12 +92,16 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 }
 
 // startShim starts it in the cgroup where it shall stand: born there, or moved
-// before it goes on where the kernel does not let us.
+// before it goes on where the kernel does not let us, or forked by the keeper, where
+// that alone can be its parent.
 func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
 	if l.stand == nil {
 		return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
 	}
 	defer l.stand.Close()
+	if l.home.far {
+		return l.forkByKeeper(p)
+	}
 	if !linux.Without(linux.CloneIntoCgroup) {
 		born := *p
 		born.Files, born.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first

@@ -44,6 +44,16 @@ type home struct {
 	keeper  *slirp.Client
 	userns  *os.File
 	mapping userns.Mapping
+
+	pid     int    // the keeper's
+	group   string // the cgroup in which it stands, for containers; "" with noGroup
+	noGroup error
+	far     bool // the kernel lets only the keeper start somebody there
+}
+
+func (h *home) close() {
+	h.keeper.Close()
+	_ = h.userns.Close()
 }
 
 // Open prepares the state root; see record.DefaultRoot.
@@ -122,13 +132,32 @@ func (e *Engine) openHome() (*home, error) {
 				return nil, err
 			}
 		}
-		welcome, ns, err := client.Hello()
-		if err == nil {
-			return &home{client, ns, userns.Mapping{UID: welcome.UID, GID: welcome.GID, SingleID: welcome.SingleID}}, nil
+		if h, err := greet(client); err == nil {
+			return h, nil
 		}
-		client.Close()
 	}
 	return nil, hint.Newf("reach the keeper of the user's namespaces", "try again; `rc info` shows more", "it hung up three times")
+}
+
+// greet owns client.
+func greet(client *slirp.Client) (*home, error) {
+	w, ns, err := client.Hello()
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	h := &home{keeper: client, userns: ns, mapping: userns.Mapping{UID: w.UID, GID: w.GID, SingleID: w.SingleID}}
+	h.settled(w)
+	return h, nil
+}
+
+// knock is openHome for a keeper that lives; slirp.ErrNoKeeper when there is none.
+func knock(dir string) (*home, error) {
+	client, err := slirp.Dial(dir)
+	if err != nil {
+		return nil, err
+	}
+	return greet(client)
 }
 
 // startKeeper makes U0, or goes back into it where containers outlived their
@@ -278,8 +307,7 @@ func (e *Engine) Close() {
 	e.reviveAll(e.revive)
 	e.revive = nil
 	if e.home != nil {
-		e.home.keeper.Close()
-		_ = e.home.userns.Close()
+		e.home.close()
 		e.home = nil
 	}
 }

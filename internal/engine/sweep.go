@@ -88,7 +88,7 @@ func (e *Engine) sweepOne(id string, files []string) {
 
 // dropGroup removes the cgroup of a container whose state does not name it.
 func (e *Engine) dropGroup(id string) {
-	subtree, err := e.subtree()
+	subtree, err := e.subtreeOfKeeper()
 	if err != nil {
 		return
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case Noop():
 	case os.Args[0] == "rc-net":
-		err = Main()
+		err = Main(nil)
 	case os.Args[0] == "shim":
 		err = shimRole()
 	case os.Args[0] == "payload":

@@ -32,6 +32,7 @@ type keeper struct {
 	listener *stage.Listener
 	mapping  *userns.Mapping
 	networks *networks
+	stand    *stand
 
 	mu      sync.Mutex
 	conns   map[*stage.Conn]bool
@@ -41,7 +42,7 @@ type keeper struct {
 }
 
 // serveStarter reads where to listen, listens, says so, and serves.
-func serveStarter() error {
+func serveStarter(settle Settle) error {
 	// The execution of /proc/self/exe named it "exe". ps -C shall find it.
 	name, _ := unix.BytePtrFromString("rc-net")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
@@ -59,7 +60,7 @@ func serveStarter() error {
 	if _, err := conn.Recv(&s); err != nil {
 		return err
 	}
-	k, err := open(&s)
+	k, err := open(&s, settle)
 	if err != nil {
 		_ = conn.Send(&slirp.Reply{Failed: stage.Fail(err)})
 		return err
@@ -74,7 +75,7 @@ func serveStarter() error {
 
 // open checks what the starter said and binds the socket. The starter's lock is
 // held: nobody else is bound there.
-func open(s *slirp.Start) (*keeper, error) {
+func open(s *slirp.Start, settle Settle) (*keeper, error) {
 	const op = "start the keeper of the network"
 	if s.Version != version.Version {
 		return nil, hint.Newf(op, "install the programs of rc together", "rc is version %q, rc-net is %q", s.Version, version.Version)
@@ -101,7 +102,17 @@ func open(s *slirp.Start) (*keeper, error) {
 		return nil, hint.New(op, err, "")
 	}
 	return &keeper{runtime: s.Runtime, self: self, listener: listener, mapping: mapping,
-		networks: networks, conns: map[*stage.Conn]bool{}}, nil
+		networks: networks, stand: &stand{settle: settle, uid: outerUID(mapping)}, conns: map[*stage.Conn]bool{}}, nil
+}
+
+// outerUID is the number that the user has outside of U0, where it is 0.
+func outerUID(m *userns.Mapping) int {
+	for _, e := range m.UID {
+		if e.Inside == 0 {
+			return int(e.Outside)
+		}
+	}
+	return os.Getuid()
 }
 
 // checkRuntime: the folder is the user's and closed to everybody else.
@@ -127,8 +138,13 @@ func (k *keeper) run() error {
 	k.mu.Lock()
 	k.idle = time.AfterFunc(idleLimit, func() { idle <- struct{}{} })
 	k.mu.Unlock()
-	go k.accept()
-	go k.networks.warm()
+	go func() {
+		// Before the first greeting is answered, and before the tools of networks are
+		// started: they shall stand where we do.
+		_, _ = k.stand.where()
+		go k.accept()
+		k.networks.warm()
+	}()
 	for {
 		select {
 		case <-end:
@@ -189,7 +205,7 @@ func (k *keeper) dismiss(c *stage.Conn) {
 	defer k.mu.Unlock()
 	delete(k.conns, c)
 	if len(k.conns) == 0 {
-		k.idle.Reset(idleLimit)
+		k.idle.Reset(k.idleLimit())
 	}
 	k.serving.Done()
 }

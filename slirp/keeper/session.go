@@ -89,9 +89,12 @@ func (s *session) waitReadable() error {
 // answer owns files; the caller owns what comes back.
 func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*os.File) {
 	switch {
-	case r.Hello != nil && r.Attach == nil && len(files) == 0:
+	case r.Hello != nil && r.Attach == nil && r.Fork == nil && len(files) == 0:
 		return s.welcome()
-	case r.Attach != nil && r.Hello == nil && len(files) == 2 && s.attached == nil:
+	case r.Fork != nil && r.Hello == nil && r.Attach == nil && len(files) == 3:
+		defer stage.CloseFiles(files)
+		return s.forked(r.Fork, files)
+	case r.Attach != nil && r.Hello == nil && r.Fork == nil && len(files) == 2 && s.attached == nil:
 		a, got, err := s.keeper.attach(r.Attach, files[0], files[1])
 		if err != nil {
 			return failed(err), nil
@@ -113,7 +116,7 @@ func (s *session) welcome() (*slirp.Reply, []*os.File) {
 		return failed(errors.Join(err)), nil
 	}
 	m := s.keeper.mapping
-	return &slirp.Reply{Welcome: &slirp.Welcome{
-		Version: version.Version, PID: os.Getpid(), UID: m.UID, GID: m.GID, SingleID: m.SingleID,
-	}}, []*os.File{u0}
+	w := &slirp.Welcome{Version: version.Version, PID: os.Getpid(), UID: m.UID, GID: m.GID, SingleID: m.SingleID}
+	s.keeper.stand.describe(w)
+	return &slirp.Reply{Welcome: w}, []*os.File{u0}
 }

@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"slirp":         {"internal/host", "internal/stage", "userns"},
 	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "userns"},
 	"cgroup":        {"internal/host"},
+	"cgroup/scope":  {"cgroup"}, // links a D-Bus library: for the keeper only
 
 	"internal/record":  {"slirp", "userns"}, // for the published ports and the ids of a container
 	"internal/logs":    {"internal/record"},
@@ -47,7 +48,7 @@ var allowed = map[string][]string{
 
 	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
 	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
-	"cmd/rc-net":   {"slirp/keeper", "userns/nsjoin"},
+	"cmd/rc-net":   {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
 	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
 }
 
@@ -66,4 +67,5 @@ var forbidden = map[string][]string{
 // onlyIn says which program alone may link what begins so.
 var onlyIn = map[string]string{
 	"github.com/containers/": "cmd/rc-image",
+	"github.com/godbus/":     "cmd/rc-net",
 }

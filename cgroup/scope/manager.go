@@ -1,0 +1,214 @@
+package scope
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/cgroup"
+)
+
+// The names of org.freedesktop.systemd1(5).
+const (
+	service  = "org.freedesktop.systemd1"
+	root     = dbus.ObjectPath("/org/freedesktop/systemd1")
+	iface    = service + ".Manager"
+	noUnit   = service + ".NoSuchUnit"
+	unitThen = service + ".UnitExists"
+)
+
+// manager is a conversation with a systemd.
+type manager struct {
+	conn     *dbus.Conn
+	object   dbus.BusObject
+	removed  chan *dbus.Signal
+	deadline time.Time
+}
+
+// dial connects to a systemd's private socket, or to a bus on which it is. Every
+// later wait on it ends with askLimit.
+func dial(socket string, uid int, bus bool) (*manager, error) {
+	deadline := time.Now().Add(askLimit)
+	c, err := net.DialTimeout("unix", socket, askLimit)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(deadline)
+	if err := sameMachine(c); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	conn, err := dbus.NewConn(c)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	m := &manager{conn: conn, object: conn.Object(service, root), removed: make(chan *dbus.Signal, 64), deadline: deadline}
+	// By number, and not by getuid(2): that is 0 in our user namespace, and the other
+	// side compares with what the kernel tells it of us.
+	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
+	if err == nil && bus {
+		err = m.subscribe()
+	}
+	if err != nil {
+		m.close()
+		return nil, fmt.Errorf("%s: %w", socket, err)
+	}
+	conn.Signal(m.removed)
+	return m, nil
+}
+
+// sameMachine refuses a systemd that does not share our numbers of processes: one
+// whose socket was shown to a container would move a stranger in our place.
+func sameMachine(c net.Conn) error {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var peer *unix.Ucred
+	var perr error
+	err = raw.Control(func(fd uintptr) { peer, perr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, perr); err != nil {
+		return err
+	}
+	if peer.Pid == 0 {
+		return errors.New("the systemd at " + c.RemoteAddr().String() + " is in another PID namespace, outside of this container")
+	}
+	return nil
+}
+
+// subscribe is what a bus wants before it brings signals; a private socket brings
+// them unasked (systemd, src/core/dbus.c, bus_foreach_bus).
+func (m *manager) subscribe() error {
+	if err := m.conn.Hello(); err != nil {
+		return err
+	}
+	if err := m.conn.AddMatchSignal(dbus.WithMatchInterface(iface), dbus.WithMatchMember("JobRemoved")); err != nil {
+		return err
+	}
+	return m.object.Call(iface+".Subscribe", 0).Err
+}
+
+func (m *manager) close() { _ = m.conn.Close() }
+
+// property is one of a unit's, as StartTransientUnit takes them: (sv).
+type property struct {
+	Name  string
+	Value dbus.Variant
+}
+
+// auxiliary is StartTransientUnit's last argument, of which we have none: a(sa(sv)).
+type auxiliary struct {
+	Name       string
+	Properties []property
+}
+
+// create has systemd make the scope around pid, and returns its group.
+func (m *manager) create(pid int) (string, error) {
+	properties := []property{
+		{"Description", dbus.MakeVariant("containers of rc")},
+		{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})},
+		{"Slice", dbus.MakeVariant(slice)},
+		{"Delegate", dbus.MakeVariant(true)},
+		// All containers together are no one program that could run wild: user-UID.slice
+		// has a bound above this one.
+		{"TasksMax", dbus.MakeVariant(^uint64(0))},
+		// A scope that ended badly must not keep its name from the next.
+		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
+	}
+	var job dbus.ObjectPath
+	err := m.object.Call(iface+".StartTransientUnit", 0, cgroup.ScopeName, "fail", properties, []auxiliary{}).Store(&job)
+	if err != nil {
+		return "", err
+	}
+	if err := m.await(job); err != nil {
+		return "", err
+	}
+	own, err := cgroup.Own()
+	if err != nil {
+		return "", err
+	}
+	if path.Base(own) != cgroup.ScopeName {
+		return "", fmt.Errorf("systemd made %s, and left this process in %s", cgroup.ScopeName, own)
+	}
+	return own, nil
+}
+
+// await returns when systemd is done with the job: only then has the process moved.
+func (m *manager) await(job dbus.ObjectPath) error {
+	limit := time.NewTimer(time.Until(m.deadline))
+	defer limit.Stop()
+	for {
+		select {
+		case s, open := <-m.removed:
+			if !open {
+				return errors.New("systemd hung up")
+			}
+			// u id, o job, s unit, s result
+			if s.Name != iface+".JobRemoved" || len(s.Body) != 4 || s.Body[1] != job {
+				continue
+			}
+			switch result := s.Body[3]; result {
+			case "done":
+				return nil
+			case "canceled", "dependency", "skipped":
+				return fmt.Errorf("%w: its job was %v", errBusyUnit, result)
+			default:
+				return fmt.Errorf("systemd's job to make %s ended with %q", cgroup.ScopeName, result)
+			}
+		case <-limit.C:
+			return fmt.Errorf("systemd's job to make %s: %w", cgroup.ScopeName, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// attach moves pid into the leaf of the living scope. The leaf, because systemd
+// cannot put anybody into a group that hands controllers down.
+func (m *manager) attach(pid int) (string, error) {
+	var unit dbus.ObjectPath
+	err := m.object.Call(iface+".GetUnit", 0, cgroup.ScopeName).Store(&unit)
+	if named(err, noUnit) {
+		return "", errBusyUnit
+	}
+	if err != nil {
+		return "", err
+	}
+	var group, state string
+	o := m.conn.Object(service, unit)
+	if err = o.StoreProperty(service+".Unit.ActiveState", &state); err == nil {
+		err = o.StoreProperty(service+".Scope.ControlGroup", &group)
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case state != "active" || group == "":
+		return "", fmt.Errorf("%w: it is %s", errBusyUnit, state)
+	}
+	if err := makeLeaf(group); err != nil {
+		return "", err
+	}
+	err = m.object.Call(iface+".AttachProcessesToUnit", 0, cgroup.ScopeName, "/"+leaf, []uint32{uint32(pid)}).Err
+	if err != nil {
+		return "", err
+	}
+	if !standsIn(group) {
+		return "", fmt.Errorf("systemd did not move this process to %s", group)
+	}
+	return group, nil
+}
+
+// exists tells that systemd knows the unit already.
+func exists(err error) bool { return named(err, unitThen) }
+
+func named(err error, names ...string) bool {
+	var d dbus.Error
+	return errors.As(err, &d) && slices.Contains(names, d.Name)
+}
