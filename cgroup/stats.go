@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,4 +163,32 @@ func (g *Group) Processes() ([]int, error) {
 	err = d.walk(add, func(*dir, string) error { return nil })
 	_ = add(d)
 	return slices.Sorted(maps.Keys(pids)), err
+}
+
+// OOMEvents opens the file that tells of kills for want of memory, for
+// ReadOOMKills and to be polled for POLLERR, which is there from each change to the
+// next read. ENOENT without a memory controller.
+func (g *Group) OOMEvents() (*os.File, error) {
+	d, err := openDir(g.Path)
+	if err != nil {
+		return nil, hint.New("ask for out-of-memory kills", err, "")
+	}
+	defer d.close()
+	// O_NONBLOCK makes Go's poller take it; reads never wait.
+	f, err := d.open("memory.events", unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, hint.New("ask for out-of-memory kills", err, "")
+	}
+	return f, nil
+}
+
+// ReadOOMKills is how many processes of the group and below it the kernel has
+// killed for want of memory, read from f of OOMEvents.
+func (g *Group) ReadOOMKills(f *os.File) (uint64, error) {
+	buf := make([]byte, 512) // eight short lines
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && !isEOF(err) {
+		return 0, hint.New("ask for out-of-memory kills", err, "")
+	}
+	return keyed(string(buf[:n]), "oom_kill"), nil
 }

@@ -22,6 +22,9 @@ import (
 func (s *shim) stay() int {
 	go s.watchRootfs()
 	go s.settler()
+	if f := s.files[oomEvents]; f != nil {
+		go s.watchOOM(f)
+	}
 	code, err := s.reapInit()
 	if err != nil {
 		code = -1 // somebody else has reaped it
@@ -29,13 +32,14 @@ func (s *shim) stay() int {
 	defer s.endings.Unlock()
 	s.killOrphans()
 	oom, _ := s.oomKilled()
+	s.noticeOOM(false)
 	s.dropConsole()
 	s.streams.finish(2 * time.Second)
 	wait, again := s.judge(code, oom)
 	s.undo.Run()
 	s.helperGone()
 	s.endBinds()
-	s.tellEnd(code, oom)
+	s.tellEnd(code)
 	if again {
 		_ = s.save(atomicfile.Fast) // it says "restarting": nobody's last word
 		s.farewell(&start.Exit{Code: code, OOMKilled: oom})
@@ -84,10 +88,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 }
 
 // tellEnd writes the events of an end.
-func (s *shim) tellEnd(code int, oom bool) {
-	if oom {
-		s.event("oom", nil)
-	}
+func (s *shim) tellEnd(code int) {
 	st := s.snapshot()
 	s.event("die", map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(st.Finished.Sub(st.Started).Seconds()))})
 	s.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
@@ -61,6 +62,8 @@ type handover struct {
 	Logged  bool // it has a log
 	Keep    bool
 
+	OOMs uint64 // kills that were told
+
 	Patience time.Duration // the wait for the next park
 	Parked   time.Time     // since when it sleeps; zero for a plain settling
 }
@@ -81,6 +84,7 @@ type kept struct {
 	RestartCount                                                   int
 	Systemd                                                        string
 	Known                                                          known
+	Approx                                                         *cgroup.Approximation
 	Unit                                                           *start.Unit
 	PIDFile, ShimPIDFile                                           string
 }
@@ -98,7 +102,7 @@ func keep(c *start.Config) kept {
 		StopSignal: c.StopSignal, StopAfter: c.StopAfter, AutoRemove: c.AutoRemove, Detach: c.Detach,
 		Terminal: c.Spec.Process != nil && c.Spec.Process.Terminal, Anonymous: c.Anonymous, Volumes: c.Binds.Volumes,
 		Log: c.Log, Health: c.Health, Attach: c.Attach, RestartCount: c.RestartCount,
-		Systemd: c.Systemd}
+		Systemd: c.Systemd, Approx: c.Again.Approx}
 }
 
 // config is the Config of a shim that has settled: what it does not need any more
@@ -109,7 +113,7 @@ func (k *kept) config() *start.Config {
 		Spec:       &specs.Spec{Hostname: k.Hostname, Process: &specs.Process{Terminal: k.Terminal}},
 		StopSignal: k.StopSignal, StopAfter: k.StopAfter, AutoRemove: k.AutoRemove, Detach: k.Detach,
 		Anonymous: k.Anonymous, Binds: start.Binds{Volumes: k.Volumes}, Log: k.Log, Health: k.Health, Attach: k.Attach,
-		RestartCount: k.RestartCount, Systemd: k.Systemd}
+		RestartCount: k.RestartCount, Systemd: k.Systemd, Again: start.Again{Approx: k.Approx}}
 }
 
 // execAgain executes this program once more; it returns only when that failed, and

@@ -91,7 +91,11 @@ func (s *shim) stillFor() time.Duration {
 func (to *sleep) lay(h *handover) (awake func(), err error) {
 	p := park.Plan{Limit: to.limit, Path: to.path}
 	for _, name := range to.events {
-		if fd, ok := h.FDs[name]; ok {
+		fd, ok := h.FDs[name]
+		switch {
+		case ok && name == oomEvents: // it can be read at all times
+			p.Errors = append(p.Errors, fd)
+		case ok:
 			p.FDs = append(p.FDs, fd)
 		}
 	}

@@ -153,7 +153,7 @@ func (s *shim) settle(to *sleep) {
 		files["stream-"+name] = f
 	}
 	files["init"] = s.init.PidFD
-	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: s.patience}
+	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, OOMs: s.ooms, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: s.patience}
 	h.State = s.snapshot()
 	h.Logged = s.streams.log != nil
 	if s.servant != nil {
@@ -177,7 +177,7 @@ func (s *shim) settle(to *sleep) {
 		if err != nil {
 			return
 		}
-		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper", fromInside)
+		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper", fromInside, oomEvents)
 		h.Parked = time.Now()
 	}
 	_ = s.execAgain(h, files, to)
@@ -221,7 +221,7 @@ func (s *shim) kept() kept {
 func (s *shim) inherit(h *handover) {
 	all := h.take()
 	s.cfg, s.known, s.backoff = h.Kept.config(), h.Kept.Known, h.Backoff
-	s.state, s.keep = h.State, h.Keep
+	s.state, s.keep, s.ooms = h.State, h.Keep, h.OOMs
 	s.files = map[string]*os.File{}
 	for name, f := range all {
 		switch {

@@ -81,6 +81,7 @@ type shim struct {
 	known     known
 	before    *record.State // of a container that is started once more by rc
 	backoff   time.Duration
+	ooms      uint64         // kills for want of memory that were told; guarded by endings
 	called    chan os.Signal // SIGUSR2 (reopen.go)
 	patience  time.Duration  // of silence before it parks (park.go)
 	term      terminated
@@ -224,6 +225,7 @@ func (s *shim) begin() error {
 	}
 	if s.cfg.Cgroup != "" {
 		s.group = cgroup.Open(s.cfg.Cgroup)
+		s.openOOM()
 		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
 	}
 	return nil

@@ -43,10 +43,11 @@ var ErrOccupied = errors.New("the descriptor of the plan is taken")
 // program blocks SIGUSR2 in the thread that does, and ignores it, so that it
 // survives its being unblocked.
 type Plan struct {
-	FDs   []int         // readable, or at their end
-	Limit time.Duration // at most this long
-	Path  string        // a file that has to be there at the beginning
-	Mask  unix.Sigset_t // the signals that are blocked afterwards
+	FDs    []int         // readable, or at their end
+	Errors []int         // with an error waiting (POLLERR), whatever can be read
+	Limit  time.Duration // at most this long
+	Path   string        // a file that has to be there at the beginning
+	Mask   unix.Sigset_t // the signals that are blocked afterwards
 }
 
 type planWire struct {
@@ -57,12 +58,15 @@ type planWire struct {
 }
 
 func (p *Plan) wire() ([]byte, error) {
-	if len(p.FDs) > MaxFDs || len(p.Path) == 0 || len(p.Path) >= maxPath-1 || p.Limit < 0 {
+	if len(p.FDs)+len(p.Errors) > MaxFDs || len(p.Path) == 0 || len(p.Path) >= maxPath-1 || p.Limit < 0 {
 		return nil, unix.EINVAL
 	}
-	w := planWire{Magic: magic, Mask: uint64(p.Mask.Val[0]), Sec: int64(p.Limit / time.Second), Nsec: int64(p.Limit % time.Second), NFD: uint64(len(p.FDs))}
+	w := planWire{Magic: magic, Mask: uint64(p.Mask.Val[0]), Sec: int64(p.Limit / time.Second), Nsec: int64(p.Limit % time.Second), NFD: uint64(len(p.FDs) + len(p.Errors))}
 	for i, fd := range p.FDs {
 		w.FD[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	}
+	for i, fd := range p.Errors {
+		w.FD[len(p.FDs)+i] = unix.PollFd{Fd: int32(fd)}
 	}
 	data := bytes.Clone(unsafe.Slice((*byte)(unsafe.Pointer(&w)), unsafe.Sizeof(w)))
 	return append(append(data, p.Path...), 0), nil
