@@ -42,8 +42,8 @@ func containerName(f *file) string {
 	if e, ok := f.unit.section(f.kind.section).last("ContainerName"); ok {
 		return e.value
 	}
-	if _, ok := template(f.name); ok {
-		return "systemd-%p_%i" // "@" has no place in a container's name
+	if front, _, ok := strings.Cut(strings.TrimSuffix(f.name, f.kind.ext), "@"); ok {
+		return "systemd-" + front + "_%i" // "@" has no place in a container's name
 	}
 	return "systemd-%N"
 }
@@ -66,7 +66,6 @@ func (f *file) mode(s *service) {
 	s.add("Service", "SuccessExitStatus", "129 130 143")
 	if s.lookup("Service", "Type") != "oneshot" {
 		s.setDefault("Service", "Type", "notify")
-		s.setDefault("Service", "NotifyAccess", "all")
 		s.args = append(s.args, "--sdnotify="+f.notify(), "-d")
 	}
 	s.args = append(s.args, "--log-driver="+f.logDriver())

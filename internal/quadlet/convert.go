@@ -1,6 +1,7 @@
 package quadlet
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ func (g *generator) name(f *file) {
 	if e, ok := sec.last("ServiceName"); ok {
 		switch {
 		case badUnitName(e.value) != "":
-			f.fault(e.at, show(e), "write a name without .service", "%s", badUnitName(e.value))
+			f.fault(e.at, show(e), "write a name without .service", "no unit can be called so: %s", badUnitName(e.value))
 		case strings.HasSuffix(e.value, ".service"):
 			f.fault(e.at, show(e), "write it without .service", "that ending is added")
 		default:
@@ -42,6 +43,9 @@ func (g *generator) name(f *file) {
 	if ownSpecifier(resource) {
 		resource = ""
 	}
+	if _, ok := template(f.name); !ok && strings.Contains(strings.ReplaceAll(resource, "%%", ""), "%i") {
+		resource = ""
+	}
 	g.infos[f.name] = &info{service: service, resource: resource}
 }
 
@@ -58,9 +62,9 @@ func imageResource(f *file) string {
 }
 
 // ownSpecifier tells whether a name has a specifier that is something else in another
-// unit (systemd.unit(5), "Specifiers").
+// unit (systemd.unit(5), "Specifiers"). %i is the same in the units of one instance.
 func ownSpecifier(name string) bool {
-	for _, s := range []string{"%n", "%N", "%p", "%P", "%i", "%I", "%j", "%J", "%f", "%y", "%Y"} {
+	for _, s := range []string{"%n", "%N", "%p", "%P", "%I", "%j", "%J", "%f", "%y", "%Y"} {
 		if strings.Contains(strings.ReplaceAll(name, "%%", ""), s) {
 			return true
 		}
@@ -93,7 +97,7 @@ func badUnitName(name string) string {
 // convert makes the unit of a file, or one that fails with what is wrong.
 func (g *generator) convert(f *file) {
 	if f.unnamed {
-		g.Problems = append(g.Problems, f.faults...)
+		g.Problems = append(g.Problems, f.sorted()...)
 		return
 	}
 	var s *service
@@ -101,20 +105,24 @@ func (g *generator) convert(f *file) {
 		at := f.unit.section(f.kind.section).place(f)
 		f.fault(at, "", f.kind.fix, "%s", f.kind.instead)
 	} else {
+		unread := len(f.faults) > 0 // what is missing may stand in what could not be read
 		f.checkKeys()
-		if len(f.faults) == 0 || f.unit.section(f.kind.section) != nil {
+		if f.unit.section(f.kind.section) != nil && !unread {
 			s = f.kind.convert(g, f)
 		}
 	}
 	u := Unit{Name: g.infos[f.name].service, Source: f.path}
 	u.Links = f.install(u.Name)
 	if len(f.faults) > 0 {
-		g.Problems = append(g.Problems, f.faults...)
+		g.Problems = append(g.Problems, f.sorted()...)
 		s, u.Failed = g.failing(f), true
 	}
 	u.Text = s.text(f.path)
 	g.Units = append(g.Units, u)
 }
+
+// maxShown is how many faults a unit says.
+const maxShown = 20
 
 // failing is a unit whose start says what is wrong with the file: on its standard
 // error, which is the unit's journal, and as its status text, which systemctl status
@@ -127,7 +135,11 @@ func (g *generator) failing(f *file) *service {
 	s.add("Service", "NotifyAccess", "main")
 	s.add("Service", "SyslogIdentifier", "%N")
 	args := []string{"quadlet", "--fail"}
-	for _, err := range f.faults {
+	for i, err := range f.sorted() {
+		if i == maxShown {
+			args = append(args, fmt.Sprintf("and %d more: rc quadlet --dry-run shows them", len(f.faults)-maxShown))
+			break
+		}
 		args = append(args, literal(strings.Join(strings.Fields(err.Error()), " ")))
 	}
 	s.add("Service", "ExecStart", g.command(s, "", args...))

@@ -44,6 +44,9 @@ func (sec *section) keyAt(name string) (place, bool) {
 func show(e entry) string {
 	const most = 80
 	s := e.key + "=" + e.value
+	if e.key == "Creds" || e.key == "DecryptionKey" {
+		return e.key + "=…" // the journal is no place for a password
+	}
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}

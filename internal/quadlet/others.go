@@ -24,18 +24,21 @@ func volumeName(f *file) string {
 	if e, ok := f.unit.section(f.kind.section).last("VolumeName"); ok {
 		return e.value
 	}
-	if _, ok := template(f.name); ok {
-		return "systemd-%p_%i"
+	base := strings.TrimSuffix(f.name, f.kind.ext)
+	if front, _, ok := strings.Cut(base, "@"); ok {
+		return "systemd-" + front + "_%i"
 	}
-	return "systemd-" + strings.TrimSuffix(f.name, f.kind.ext)
+	return "systemd-" + base
 }
 
 // image makes the service of a .image file: rc pull.
 func (g *generator) image(f *file) *service {
 	s := g.newService(f)
 	f.pass(&s.global, "GlobalArgs")
-	g.waitForNetwork(f, s)
 	sec := f.unit.section(f.kind.section)
+	if e, ok := sec.last("Policy"); !ok || e.value != "never" {
+		g.waitForNetwork(f, s)
+	}
 	image, ok := sec.last("Image")
 	if !ok {
 		f.fault(sec.place(f), "", "name it: Image=NAME", "[Image] has no Image=")

@@ -11,6 +11,7 @@ package quadlet
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/rc-containers/rc/internal/hint"
@@ -76,8 +77,8 @@ type generator struct {
 
 // info is what other files have to know of one.
 type info struct {
-	service  string // NAME.service
-	resource string // of the container, volume or image; "" where it depends on an instance
+	service  string // NAME.service, or NAME@.service
+	resource string // of the container, volume or image; "" where another unit cannot know it
 }
 
 // file is one quadlet file with its drop-ins.
@@ -85,8 +86,13 @@ type file struct {
 	path, name string
 	kind       *kind
 	unit       *source
-	faults     []error
+	faults     []faultAt
 	unnamed    bool // no service can have its name: said, and nothing made
+}
+
+type faultAt struct {
+	at  place
+	err error
 }
 
 // fault notes what is wrong at a place of f.
@@ -95,7 +101,22 @@ func (f *file) fault(at place, what, fix, format string, args ...any) {
 	if what != "" {
 		op += ": " + what
 	}
-	f.faults = append(f.faults, hint.Newf(op, fix, format, args...))
+	f.faults = append(f.faults, faultAt{at, hint.Newf(op, fix, format, args...)})
+}
+
+// sorted are the faults in the order of the file's lines.
+func (f *file) sorted() []error {
+	slices.SortStableFunc(f.faults, func(a, b faultAt) int {
+		if a.at.file != b.at.file {
+			return 0 // the file itself and its drop-ins, as they were read
+		}
+		return a.at.line - b.at.line
+	})
+	var list []error
+	for _, x := range f.faults {
+		list = append(list, x.err)
+	}
+	return list
 }
 
 // protect keeps one file's surprise from the other files: a generator that dies has

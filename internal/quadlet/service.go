@@ -1,6 +1,7 @@
 package quadlet
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -54,6 +55,10 @@ func (s *service) setDefault(section, key, value string) {
 
 // after makes the unit need another one and wait for it.
 func (s *service) after(unit string) {
+	lines := s.section("Unit").lines
+	if slices.Contains(lines, [2]string{"Requires", unit}) && slices.Contains(lines, [2]string{"After", unit}) {
+		return
+	}
 	s.add("Unit", "Requires", unit)
 	s.add("Unit", "After", unit)
 }
@@ -120,6 +125,17 @@ func (g *generator) refer(f *file, e entry, name string) *info {
 	in := g.infos[name]
 	if in == nil {
 		f.fault(e.at, show(e), "write the file, or correct the name", "there is no file %s", name)
+		return nil
+	}
+	if instance, ok := template(name); ok && instance == "" {
+		// The instance of a template is that of the unit that names it.
+		if _, ok := template(f.name); !ok {
+			f.fault(e.at, show(e), "name an instance, made by a link NAME@INSTANCE"+path.Ext(name), "%s is a template", name)
+			return nil
+		}
+		one := *in
+		one.service = strings.Replace(in.service, "@.", "@%i.", 1)
+		return &one
 	}
 	return in
 }
@@ -128,7 +144,7 @@ func (g *generator) refer(f *file, e entry, name string) *info {
 func (g *generator) resource(f *file, e entry, name string) *info {
 	in := g.refer(f, e, name)
 	if in != nil && in.resource == "" {
-		f.fault(e.at, show(e), "name it in that file, by ContainerName= or VolumeName=", "what %s makes has another name in each instance", name)
+		f.fault(e.at, show(e), "name it in that file, by ContainerName= or VolumeName=", "what %s makes is called by a specifier that means something else here", name)
 		return nil
 	}
 	return in
