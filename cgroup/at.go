@@ -94,7 +94,7 @@ func (p *place) unmanaged(chain []string) []string {
 	}
 	last := -1
 	for i, dir := range chain {
-		if delegatedUnit(dir) {
+		if p.delegated(dir) {
 			last = i
 		}
 	}
@@ -108,6 +108,63 @@ func (p *place) unmanaged(chain []string) []string {
 		return nil
 	}
 	return chain
+}
+
+// delegated tells whether the group dir was given away by systemd. The user's own
+// systemd leaves no mark (systemd 257, src/core/cgroup.c, cgroup_xattr_apply: "if
+// (!MANAGER_IS_SYSTEM(u->manager)) return"): it has to be asked, which is the
+// keeper's, or somebody asked before us and made our leaf there.
+func (p *place) delegated(dir string) bool {
+	if delegatedUnit(dir) || p.view.told != "" && dir == p.folder(p.view.told) {
+		return true
+	}
+	return filepath.Base(p.dir) == hostLeaf && dir == filepath.Dir(p.dir)
+}
+
+// folder is where the group is seen; "" when it is not shown.
+func (p *place) folder(group string) string {
+	rel, ok := below(group, p.mount.root)
+	if !ok {
+		return ""
+	}
+	return filepath.Join(p.mount.dir, rel)
+}
+
+// OwnUnit is the group of the unit of the user's systemd in which this process
+// stands, and the inode of its folder; "" where it stands in none. Whether that unit
+// is delegated nobody can see.
+func OwnUnit() (group string, inode uint64) {
+	p, err := locate(hostView())
+	if err != nil {
+		return "", 0
+	}
+	var st unix.Stat_t
+	if group = ownUnit(p.group); group == "" || unix.Stat(p.folder(group), &st) != nil {
+		return "", 0
+	}
+	return group, st.Ino
+}
+
+func ownUnit(group string) string {
+	names := strings.Split(group, "/")
+	inside := false
+	for i, name := range names {
+		switch ext := filepath.Ext(name); {
+		case strings.HasPrefix(name, "user@") && ext == ".service":
+			inside = true
+		case inside && (ext == ".service" || ext == ".scope"):
+			return strings.Join(names[:i+1], "/")
+		}
+	}
+	return ""
+}
+
+// FindDelegated is Find for a process in the unit of the group told, of which it is
+// known that it was delegated ("" is none).
+func FindDelegated(told string) (*Subtree, error) {
+	v := hostView()
+	v.told = told
+	return find(v)
 }
 
 // inUnit tells whether the process stands in a unit of systemd's, or below one.

@@ -15,6 +15,7 @@ type view struct {
 	proc string                  // /proc
 	pid  int                     // this process
 	root bool                    // it is the host's root: everything is its own
+	told string                  // the group of a unit of which somebody knows that it was delegated
 	isV2 func(path string) bool  // is this folder on a cgroup2 file system?
 	ours func(path string) bool  // may we make groups in it?
 	made func(path string) error // fills a new folder as the kernel does; nil on a real tree
@@ -52,8 +53,11 @@ func find(v view) (*Subtree, error) {
 		return nil, at.whyManaged()
 	}
 	s := &Subtree{mount: at.mount, view: v}
-	s.choose(chain)
+	s.choose(at, chain)
 	s.within = s.Path == at.dir
+	// Whoever outlives us stands in our leaf then: it is the mark by which a shim
+	// knows the unit again, which has none of systemd's.
+	s.apart = v.told != ""
 	s.Controllers = s.offered()
 	s.How = s.how(at)
 	return s, nil
@@ -200,10 +204,10 @@ func writable(path string) bool {
 
 // choose takes the nearest group of chain that can hand controllers down, or
 // that systemd gave to this very unit.
-func (s *Subtree) choose(chain []string) {
+func (s *Subtree) choose(at *place, chain []string) {
 	s.Path, s.chain = chain[0], chain
 	for i, path := range chain {
-		if delegatedUnit(path) || len(s.others(path)) == 0 {
+		if at.delegated(path) || len(s.others(path)) == 0 {
 			s.Path, s.chain = path, chain[i:]
 			return
 		}
@@ -263,7 +267,7 @@ func (s *Subtree) how(at *place) string {
 	switch {
 	case base == ScopeName:
 		return "a scope of your systemd's for all your containers"
-	case delegatedUnit(s.Path):
+	case at.delegated(s.Path) && filepath.Ext(base) != "":
 		return "the unit " + base + " is delegated to us"
 	case s.Path == at.mount.dir && at.group == "/":
 		return "the top of the tree that is visible here"

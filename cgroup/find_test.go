@@ -50,6 +50,41 @@ func TestLeavesWhatSystemdManages(t *testing.T) {
 	}
 }
 
+// The user's systemd leaves no mark on what it delegates: who asked it says so, or our
+// leaf in the unit does.
+func TestDelegatedUnitOfTheUser(t *testing.T) {
+	const unit = "/user.slice/user-1000.slice/user@1000.service/app.slice/job.service"
+	for stands, told := range map[string]string{unit: unit, unit + "/main": unit, unit + "/rc-host": ""} {
+		f := newFake(t, stands, everything)
+		f.group(unit, 7)
+		f.group(stands, 8, selfPID)
+		f.foreign("/user.slice", "/user.slice/user-1000.slice")
+		f.view.told = told
+		s := f.find()
+		if s.Path != f.top+unit || s.apart != (told != "") {
+			t.Errorf("from %s: found %+v", stands, s)
+		}
+		says(t, errors.New(s.How), "the unit job.service is delegated to us")
+	}
+}
+
+func TestOwnUnit(t *testing.T) {
+	const user = "/user.slice/user-1000.slice/user@1000.service"
+	for group, want := range map[string]string{
+		user + "/app.slice/job.service":            user + "/app.slice/job.service",
+		user + "/app.slice/job.service/main/x":     user + "/app.slice/job.service",
+		user + "/app.slice/app-a.slice/term.scope": user + "/app.slice/app-a.slice/term.scope",
+		user + "/app.slice":                        "",
+		user:                                       "",
+		"/system.slice/job.service":                "",
+		"/":                                        "",
+	} {
+		if got := ownUnit(group); got != want {
+			t.Errorf("%s is in %q, want %q", group, got, want)
+		}
+	}
+}
+
 const scopeGroup = "/user.slice/user-1000.slice/user@1000.service/app.slice/" + ScopeName
 
 // A shim makes its container's group again from where it stands.
@@ -69,7 +104,7 @@ func TestAt(t *testing.T) {
 		"/user.slice/user-1000.slice/session-3.scope":                         true,
 		"/system.slice/cron.service":                                          true,
 		"/user.slice/user-1000.slice/user@1000.service/app.slice/job.service": false,
-		scopeGroup + "/rc-host": false,
+		scopeGroup + "/rc-host":                                               false,
 	} {
 		f := newFake(t, stands, everything)
 		f.group(scopeGroup)

@@ -80,6 +80,27 @@ func (c *Client) Fork(f *Fork, program, mount, conn *os.File) (*userns.Process, 
 	return userns.Foreign(reply.Forked.PID, files[0]), reply.Forked.Less, nil
 }
 
+// Unit asks whether the user's systemd delegated the unit of that group, as
+// /proc/PID/cgroup names it. Inode is its folder's: each start makes a new one.
+type Unit struct {
+	Group string
+	Inode uint64
+}
+
+// UnitReply is the answer.
+type UnitReply struct{ Delegated bool }
+
+// Delegated asks the keeper about a unit; it asks systemd once for each start of it.
+func (c *Client) Delegated(group string, inode uint64) (bool, error) {
+	const op = "ask about the unit in which rc runs"
+	reply, files, err := c.ask(op, helloTimeout, &Request{Unit: &Unit{group, inode}})
+	stage.CloseFiles(files)
+	if err != nil {
+		return false, err
+	}
+	return reply.Unit != nil && reply.Unit.Delegated, nil
+}
+
 // ProcessOf reads what pid, a child of ours that has changed nothing yet, inherited.
 func ProcessOf(pid int) (*Process, error) {
 	var p Process

@@ -14,6 +14,18 @@ type Request struct {
 	Hello  *Hello  `json:",omitempty"`
 	Attach *Attach `json:",omitempty"`
 	Fork   *Fork   `json:",omitempty"`
+	Unit   *Unit   `json:",omitempty"`
+}
+
+// Kinds counts the fields that are set.
+func (r *Request) Kinds() int {
+	n := 0
+	for _, set := range []bool{r.Hello != nil, r.Attach != nil, r.Fork != nil, r.Unit != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // Reply is a message of the keeper: exactly one field is set.
@@ -22,5 +34,6 @@ type Reply struct {
 	Welcome  *Welcome       `json:",omitempty"`
 	Attached *Attached      `json:",omitempty"`
 	Forked   *Forked        `json:",omitempty"`
+	Unit     *UnitReply     `json:",omitempty"`
 	Failed   *stage.Failure `json:",omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -203,6 +204,27 @@ func (m *manager) attach(pid int) (string, error) {
 		return "", fmt.Errorf("systemd did not move this process to %s", group)
 	}
 	return group, nil
+}
+
+// delegated reads a unit's property. A unit whose group is another's, by the same
+// name, is not the one that was asked about.
+func (m *manager) delegated(name, group string) (bool, error) {
+	kind := ".Service"
+	if path.Ext(name) == ".scope" {
+		kind = ".Scope"
+	}
+	var unit dbus.ObjectPath
+	if err := m.object.Call(iface+".GetUnit", 0, strings.TrimPrefix(name, "_")).Store(&unit); err != nil {
+		return false, err // "_" is systemd's escape of names that the kernel has files of (cg_escape)
+	}
+	var yes bool
+	var its string
+	o := m.conn.Object(service, unit)
+	if err := o.StoreProperty(service+kind+".ControlGroup", &its); err != nil {
+		return false, err
+	}
+	err := o.StoreProperty(service+kind+".Delegate", &yes)
+	return yes && its == group, err
 }
 
 // exists tells that systemd knows the unit already.

@@ -43,12 +43,15 @@ const (
 // errBusyUnit is a scope that comes or goes at this very moment.
 var errBusyUnit = errors.New("the scope was changing")
 
+// Systemd is the keeper's Place.
+type Systemd struct{}
+
 // Settle moves this process to where a keeper shall stand and returns the subtree's
 // group, named as /proc/PID/cgroup names it. uid is the user's outside of the
 // user namespace that this process may be in. Without a scope it is an error that
 // says why and what to type; the process then stands where it stood, or in the
 // leaf of a subtree that is the user's anyway.
-func Settle(uid int) (group string, err error) {
+func (Systemd) Settle(uid int) (group string, err error) {
 	own, err := cgroup.Own()
 	if err != nil {
 		return "", err
@@ -78,8 +81,29 @@ func sockets(uid int) []string {
 	return []string{dir + "/systemd/private", dir + "/bus"}
 }
 
-// join asks at the first of sockets where somebody answers.
-func join(sockets []string, uid int) (string, error) {
+// join has this process put into the scope.
+func join(sockets []string, uid int) (group string, err error) {
+	err = ask(sockets, uid, func(m *manager) error {
+		if group, err = m.scope(os.Getpid()); err != nil {
+			return hint.New(op, err, "see `systemctl --user status "+cgroup.ScopeName+"`")
+		}
+		return nil
+	})
+	return group, err
+}
+
+// Delegated tells whether the user's systemd has delegated the unit of the group, named as
+// /proc/PID/cgroup names it. It leaves no mark on a cgroup, as the system's does.
+func (Systemd) Delegated(uid int, group string) (yes bool, err error) {
+	err = ask(sockets(uid), uid, func(m *manager) error {
+		yes, err = m.delegated(path.Base(group), group)
+		return err
+	})
+	return yes, err
+}
+
+// ask speaks to the first of sockets where somebody answers.
+func ask(sockets []string, uid int, what func(*manager) error) error {
 	var failed error
 	for i, socket := range sockets {
 		if err := unix.Access(socket, unix.F_OK); err != nil {
@@ -91,16 +115,12 @@ func join(sockets []string, uid int) (string, error) {
 			continue
 		}
 		defer m.close()
-		group, err := m.scope(os.Getpid())
-		if err != nil {
-			return "", hint.New(op, err, "see `systemctl --user status "+cgroup.ScopeName+"`")
-		}
-		return group, nil
+		return what(m)
 	}
 	if failed != nil {
-		return "", hint.New(op, failed, "see `systemctl --user status`")
+		return hint.New(op, failed, "see `systemctl --user status`")
 	}
-	return "", none(sockets[0], uid)
+	return none(sockets[0], uid)
 }
 
 // none is for a user without a systemd of its own.

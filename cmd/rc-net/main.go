@@ -16,7 +16,7 @@ func main() {
 	if keeper.Noop() {
 		return
 	}
-	if err := keeper.Main(scope.Settle); err != nil {
+	if err := keeper.Main(scope.Systemd{}); err != nil {
 		fmt.Fprintln(os.Stderr, "rc-net:", err)
 		os.Exit(hint.ExitCode(err))
 	}

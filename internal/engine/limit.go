@@ -25,7 +25,8 @@ func (e *Engine) place(p cgroup.Place) (*cgroup.Subtree, error) {
 	if p.Mode != cgroup.PlaceSplit {
 		return e.subtree()
 	}
-	s, err := cgroup.Find()
+	group, _ := cgroup.OwnUnit() // its word is taken that it was delegated
+	s, err := cgroup.FindDelegated(group)
 	if err != nil {
 		return nil, hint.New("--cgroups=split", reason(err), "give the unit that starts rc Delegate=yes, or leave out --cgroups=split")
 	}

@@ -24,7 +24,26 @@ func (e *Engine) subtree() (*cgroup.Subtree, error) {
 	if herr != nil {
 		return nil, err
 	}
+	if s, err := h.unit(); err == nil {
+		return s, nil
+	}
 	return h.subtree(err)
+}
+
+// errNoUnit is a process outside of every unit that was delegated.
+var errNoUnit = errors.New("no unit of ours")
+
+// unit is the subtree of a unit of the user's systemd in which we stand, where that
+// was delegated: then the container belongs there, and ends with it.
+func (h *home) unit() (*cgroup.Subtree, error) {
+	group, inode := cgroup.OwnUnit()
+	if group == "" {
+		return nil, errNoUnit
+	}
+	if yes, err := h.keeper.Delegated(group, inode); err != nil || !yes {
+		return nil, errNoUnit
+	}
+	return cgroup.FindDelegated(group)
 }
 
 // subtreeOfKeeper is subtree for whoever only tidies: no keeper is started for it.
@@ -73,7 +92,11 @@ func both(here, keeper error) error {
 	if !errors.As(here, &h) || !errors.As(keeper, &k) || k.Fix == "" {
 		return here
 	}
-	return hint.New(h.Op, fmt.Errorf("%w, and %w", h.Err, k.Err), k.Fix)
+	fix := k.Fix
+	if strings.Contains(h.Fix, "Delegate=yes\\n") { // of a unit, which can do without
+		fix += "; or, to keep the container in its unit: " + h.Fix
+	}
+	return hint.New(h.Op, fmt.Errorf("%w, and %w", h.Err, k.Err), fix)
 }
 
 // The lines of /proc/PID/status that a child of the keeper's would have otherwise

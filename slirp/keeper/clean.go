@@ -40,11 +40,11 @@ func init() { runtime.LockOSThread() }
 func Noop() bool { return filepath.Base(os.Args[0]) == "nsenter" }
 
 // Main is the program: it cleans itself of its starter, executes itself anew,
-// and serves until nobody needs it. settle may be nil: then it stands where its
+// and serves until nobody needs it. place may be nil: then it stands where its
 // starter stood.
-func Main(settle Settle) error {
+func Main(place Place) error {
 	if len(os.Args) == 2 && os.Args[1] == clean {
-		return serveStarter(settle)
+		return serveStarter(place)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(connFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {

@@ -127,7 +127,7 @@ func (s *session) forked(r *slirp.Fork, files []*os.File) (*slirp.Reply, []*os.F
 		_ = p.Signal(unix.SIGKILL)
 		return failed(hint.New(forkOp, err, "")), nil
 	}
-	return &slirp.Reply{Forked: &slirp.Forked{PID: p.PID, Less: less}}, []*os.File{pidfd}
+	return &slirp.Reply{Forked: &slirp.Forked{PID: p.PID, Less: s.keeper.stand.news(less)}}, []*os.File{pidfd}
 }
 
 // duplicate copies a descriptor that somebody waits on: the copy can be closed.

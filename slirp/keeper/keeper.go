@@ -42,7 +42,7 @@ type keeper struct {
 }
 
 // serveStarter reads where to listen, listens, says so, and serves.
-func serveStarter(settle Settle) error {
+func serveStarter(place Place) error {
 	// The execution of /proc/self/exe named it "exe". ps -C shall find it.
 	name, _ := unix.BytePtrFromString("rc-net")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
@@ -60,7 +60,7 @@ func serveStarter(settle Settle) error {
 	if _, err := conn.Recv(&s); err != nil {
 		return err
 	}
-	k, err := open(&s, settle)
+	k, err := open(&s, place)
 	if err != nil {
 		_ = conn.Send(&slirp.Reply{Failed: stage.Fail(err)})
 		return err
@@ -75,7 +75,7 @@ func serveStarter(settle Settle) error {
 
 // open checks what the starter said and binds the socket. The starter's lock is
 // held: nobody else is bound there.
-func open(s *slirp.Start, settle Settle) (*keeper, error) {
+func open(s *slirp.Start, place Place) (*keeper, error) {
 	const op = "start the keeper of the network"
 	if s.Version != version.Version {
 		return nil, hint.Newf(op, "install the programs of rc together", "rc is version %q, rc-net is %q", s.Version, version.Version)
@@ -102,7 +102,7 @@ func open(s *slirp.Start, settle Settle) (*keeper, error) {
 		return nil, hint.New(op, err, "")
 	}
 	return &keeper{runtime: s.Runtime, self: self, listener: listener, mapping: mapping,
-		networks: networks, stand: &stand{settle: settle, uid: outerUID(mapping)}, conns: map[*stage.Conn]bool{}}, nil
+		networks: networks, stand: &stand{place: place, uid: outerUID(mapping)}, conns: map[*stage.Conn]bool{}}, nil
 }
 
 // outerUID is the number that the user has outside of U0, where it is 0.

@@ -88,13 +88,19 @@ func (s *session) waitReadable() error {
 
 // answer owns files; the caller owns what comes back.
 func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*os.File) {
-	switch {
-	case r.Hello != nil && r.Attach == nil && r.Fork == nil && len(files) == 0:
+	switch one := r.Kinds() == 1; {
+	case one && r.Hello != nil && len(files) == 0:
 		return s.welcome()
-	case r.Fork != nil && r.Hello == nil && r.Attach == nil && len(files) == 3:
+	case one && r.Unit != nil && len(files) == 0:
+		yes, err := s.keeper.stand.delegated(r.Unit)
+		if err != nil {
+			return failed(err), nil
+		}
+		return &slirp.Reply{Unit: &slirp.UnitReply{Delegated: yes}}, nil
+	case one && r.Fork != nil && len(files) == 3:
 		defer stage.CloseFiles(files)
 		return s.forked(r.Fork, files)
-	case r.Attach != nil && r.Hello == nil && r.Fork == nil && len(files) == 2 && s.attached == nil:
+	case one && r.Attach != nil && len(files) == 2 && s.attached == nil:
 		a, got, err := s.keeper.attach(r.Attach, files[0], files[1])
 		if err != nil {
 			return failed(err), nil

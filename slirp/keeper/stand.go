@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -8,11 +9,16 @@ import (
 	"github.com/rc-containers/rc/slirp"
 )
 
-// Settle finds the keeper a place in the cgroup tree that outlives who started it,
-// goes there, and returns the group in which containers get theirs, named as
-// /proc/PID/cgroup names it. uid is the user's, as the host numbers it. It can be
-// asked again after an error.
-type Settle func(uid int) (group string, err error)
+// Place is what knows where a keeper shall stand: package cgroup/scope. uid is the
+// user's, as the host numbers it; groups are named as /proc/PID/cgroup names them.
+type Place interface {
+	// Settle goes to a place in the cgroup tree that outlives who started the keeper,
+	// and returns the group in which containers get theirs. It can be asked again
+	// after an error.
+	Settle(uid int) (group string, err error)
+	// Delegated tells whether the user's systemd has delegated the unit of that group.
+	Delegated(uid int, group string) (bool, error)
+}
 
 // idleInScope is how long a keeper stays, unused, that had to ask systemd for its
 // place: so that it is asked once for an hour's work, not once for each command.
@@ -24,26 +30,70 @@ const retryAfter = 2 * time.Second
 
 // stand is where the keeper stands.
 type stand struct {
-	settle Settle
-	uid    int
+	place Place // nil: where its starter stood
+	uid   int
 
 	mu    sync.Mutex
 	group string
 	err   error
 	tried time.Time
+	units map[string]unit // by group
+	less  string          // what the last callers were told that they do not get
 }
+
+// unit is an answer of systemd's. Each start of a unit has a folder of its own.
+type unit struct {
+	inode     uint64
+	delegated bool
+}
+
+const maxUnits = 1000
 
 // where returns the group, settling first if need be. Two at once wait for the one
 // that asks.
 func (s *stand) where() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.settle == nil || s.group != "" || s.err != nil && time.Since(s.tried) < retryAfter {
+	if s.place == nil || s.group != "" || s.err != nil && time.Since(s.tried) < retryAfter {
 		return s.group, s.err
 	}
-	s.group, s.err = s.settle(s.uid)
+	s.group, s.err = s.place.Settle(s.uid)
 	s.tried = time.Now()
 	return s.group, s.err
+}
+
+// delegated asks systemd about a unit, once for each time that it is started.
+func (s *stand) delegated(r *slirp.Unit) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.units[r.Group]; ok && u.inode == r.Inode {
+		return u.delegated, nil
+	}
+	if s.place == nil {
+		return false, nil
+	}
+	yes, err := s.place.Delegated(s.uid, r.Group)
+	if err != nil {
+		return false, err
+	}
+	if s.units == nil || len(s.units) >= maxUnits {
+		s.units = map[string]unit{}
+	}
+	s.units[r.Group] = unit{r.Inode, yes}
+	return yes, nil
+}
+
+// news is less where it was not the last that was told: a line at each start would
+// be read by nobody.
+func (s *stand) news(less []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := strings.Join(less, ", ")
+	if now == s.less {
+		return nil
+	}
+	s.less = now
+	return less
 }
 
 // describe puts it into the answer to a greeting.
