@@ -46,10 +46,10 @@ demo:
 test:
 	tests/run
 
-# In a guest with systemd, under QEMU: minutes, and some packages.
+# In a guest with systemd, under QEMU: half an hour, most of it power cuts, and some
+# packages. VM=./tests/limits runs that one.
 test-vm: build
-	tests/guest/setup
-	RC_GUEST=1 RC_BIN='$(CURDIR)/bin' $(GO) test -v -count=1 -timeout 90m -tags $(TAGS) ./tests/guest ./tests/powercut
+	tests/run --vm $(VM)
 
 bench: build
 	tests/bench/run
@@ -69,7 +69,7 @@ help:
 	@echo 'make install PREFIX=DIR install below DIR (no root needed for a folder of yours)'
 	@echo 'make demo               a container from a local registry, as an unprivileged user'
 	@echo 'make test               unit and end-to-end tests'
-	@echo 'make test-vm            power cuts and a boot, in a guest under QEMU (as root)'
+	@echo 'make test-vm            limits, services, power cuts in a guest under QEMU (as root); VM=PACKAGE'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman and bubblewrap'
 	@echo 'make man                write docs/man from --help'

@@ -1,9 +1,11 @@
 package guest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,9 +156,20 @@ func (b *base) build() error {
 	if err := forget(cache); err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(from, "build"), b.dir)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
+	return build(filepath.Join(from, "build"), b.dir)
+}
+
+// build runs tests/guest/build. Its exit code 77 is a machine on which it cannot work.
+func build(program, dir string) error {
+	cmd := exec.Command(program, dir)
+	var said bytes.Buffer
+	cmd.Stderr = io.MultiWriter(os.Stderr, &said)
+	err := cmd.Run()
+	if err != nil && cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 77 {
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return fmt.Errorf("%w: %s", ErrUnmet, lines[len(lines)-1])
+	}
+	if err != nil {
 		return fmt.Errorf("build the test guest: %w", err)
 	}
 	return nil

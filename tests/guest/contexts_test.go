@@ -10,7 +10,7 @@ import (
 // The ways to become a user, each with the group and the environment that Debian's
 // PAM stacks give it: what rc is tested from is what a user would have.
 func TestContexts(t *testing.T) {
-	require(t)
+	Require(t)
 	g := Start(t, Options{})
 	ctx := context.Background()
 	const where = `cut -d: -f3 /proc/self/cgroup; echo "${XDG_RUNTIME_DIR-none}"; id -un`
@@ -59,7 +59,7 @@ func cron(t *testing.T, g *Guest) {
 
 // Who reads a failure sees the commands, the failed unit's own words, the console.
 func TestReport(t *testing.T) {
-	require(t)
+	Require(t)
 	g := Start(t, Options{})
 	ctx := context.Background()
 	g.Run(ctx, User, "echo to be seen; echo wrong >&2; exit 9")

@@ -49,6 +49,10 @@ const bootLimit = 10 * time.Minute
 // ErrPower is why a command has no result: QEMU ended before it did.
 var ErrPower = errors.New("the guest lost power")
 
+// ErrUnmet is why a guest cannot even be built here, as on a machine without a
+// network: nothing that rc could help.
+var ErrUnmet = errors.New("no test guest can be built on this machine")
+
 var errOn = errors.New("the guest is on already")
 
 // Options say what a guest has beside its root disk, which forgets everything.
@@ -91,18 +95,19 @@ type Guest struct {
 	jobs    int    // of cron's
 }
 
-// Start boots a guest for a test. Where there cannot be one the test is skipped
-// with the reason; a guest that does not come up fails it.
+// Start begins a guest for a test, ended with it. Where there cannot be one, or
+// RC_GUEST is not set, the test is skipped with the reason; a guest that does not
+// come up fails it.
 func Start(t testing.TB, o Options) *Guest {
 	t.Helper()
-	if why := Unmet(); why != "" {
-		t.Skip(why)
-	}
+	Require(t)
 	if o.Log == nil {
 		o.Log = t.Logf
 	}
 	g, err := New(o)
-	if err != nil {
+	if errors.Is(err, ErrUnmet) {
+		t.Skip(err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -117,6 +122,18 @@ func Start(t testing.TB, o Options) *Guest {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// Require skips a test for which there can be no guest, or should be none: each
+// takes seconds to minutes, so somebody asks for them (make test-vm, .ci/run).
+func Require(t testing.TB) {
+	t.Helper()
+	if os.Getenv("RC_GUEST") == "" {
+		t.Skip("runs in a virtual machine: set RC_GUEST=1, or make test-vm")
+	}
+	if why := Unmet(); why != "" {
+		t.Skip(why)
+	}
 }
 
 // New prepares a guest that is off, building what it boots from where that is not

@@ -11,17 +11,9 @@ import (
 	"time"
 )
 
-// require skips what boots a machine unless it was asked for: it takes its time.
-func require(t *testing.T) {
-	t.Helper()
-	if os.Getenv("RC_GUEST") == "" {
-		t.Skip("boots a virtual machine: set RC_GUEST=1, or make test-vm")
-	}
-}
-
 // One boot for all that a guest promises its tests.
 func TestGuest(t *testing.T) {
-	require(t)
+	Require(t)
 	shared := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(shared, []byte("from the host"), 0o600); err != nil {
 		t.Fatal(err)
@@ -105,11 +97,8 @@ func streams(t *testing.T, g *Guest) {
 // What was synced is there after a power cut, what was not is lost: were it there,
 // the drill of tests/powercut would prove nothing.
 func TestPowerCut(t *testing.T) {
-	require(t)
+	Require(t)
 	home := filepath.Join(t.TempDir(), "home.ext4")
-	if why := Unmet(); why != "" {
-		t.Skip(why)
-	}
 	if err := NewDisk(home, 64); err != nil {
 		t.Fatal(err)
 	}

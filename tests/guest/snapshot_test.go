@@ -96,7 +96,7 @@ func TestMonitor(t *testing.T) {
 
 // Guests of one snapshot know the time, differ in what is random, keep nothing.
 func TestRestored(t *testing.T) {
-	require(t)
+	Require(t)
 	ctx := context.Background()
 	var random [2]string
 	for n := range random {
@@ -135,10 +135,7 @@ func TestRestored(t *testing.T) {
 
 // A snapshot that is broken is said, replaced by a boot, and gone.
 func TestBrokenSnapshot(t *testing.T) {
-	require(t)
-	if why := Unmet(); why != "" {
-		t.Skip(why)
-	}
+	Require(t)
 	if os.Geteuid() != 0 {
 		t.Skip("breaks a snapshot on purpose: as root only, who makes it anew")
 	}

@@ -56,12 +56,7 @@ func (d *drill) someWorkers(n int) []string {
 }
 
 func TestPowerCuts(t *testing.T) {
-	if os.Getenv("RC_GUEST") == "" {
-		t.Skip("boots a virtual machine 20 times, a quarter of an hour: set RC_GUEST=1, or make test-vm")
-	}
-	if why := guest.Unmet(); why != "" {
-		t.Skip(why)
-	}
+	guest.Require(t)
 	seed := number(t, "RC_POWERCUT_SEED", uint64(time.Now().UnixNano()))
 	cuts := int(number(t, "RC_POWERCUT_CUTS", 20))
 	t.Logf("RC_POWERCUT_SEED=%d, %d cuts", seed, cuts)

@@ -35,6 +35,26 @@ func TestCountsSubtestsAndNotTheirParents(t *testing.T) {
 	}
 }
 
+func TestSkippedHereAndRunThere(t *testing.T) {
+	once := []string{
+		`{"Action":"skip","Package":"p","Test":"TestA"}`,
+		`{"Action":"skip","Package":"p","Test":"TestB"}`,
+		`{"Action":"pass","Package":"p"}`,
+	}
+	again := []string{
+		`{"Action":"run","Package":"p","Test":"TestA/sub"}`,
+		`{"Action":"pass","Package":"p","Test":"TestA/sub"}`,
+		`{"Action":"pass","Package":"p","Test":"TestA"}`,
+		`{"Action":"pass","Package":"p"}`,
+	}
+	for _, lines := range [][]string{append(once, again...), append(again, once...)} {
+		out, ok := summary(t, lines...)
+		if !ok || !strings.HasSuffix(out, "\n1 passed, 0 failed, 1 skipped\n") || !strings.Contains(out, "skipped p TestB") || strings.Contains(out, "skipped p TestA") {
+			t.Errorf("%v\n%s", ok, out)
+		}
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"a test": {`{"Action":"output","Package":"p","Test":"TestA","Output":"it broke\n"}`, `{"Action":"fail","Package":"p","Test":"TestA"}`, `{"Action":"fail","Package":"p"}`},

@@ -27,6 +27,9 @@ func main() {
 	code, err := run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
+		if errors.Is(err, guest.ErrUnmet) {
+			os.Exit(77)
+		}
 		os.Exit(125)
 	}
 	os.Exit(code)
