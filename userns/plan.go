@@ -31,7 +31,9 @@ type Plan struct {
 
 	// CgroupFD is the number in the child of a cgroup v2 folder to be cloned into;
 	// 0 is none. A refusal fails Start (the errno is EACCES, EBUSY, EOPNOTSUPP …):
-	// the caller may try again without, and move the pid in Program.Prepare.
+	// the caller may try again without, and move the pid in Program.Prepare. A Join of
+	// CLONE_NEWCGROUP alone comes after the clone then: with nsdelegate, who stands in
+	// another cgroup namespace is refused the folder (ENOENT).
 	CgroupFD int
 
 	BecomeRoot  bool // setresgid and setresuid to 0 at the end

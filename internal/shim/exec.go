@@ -230,6 +230,13 @@ func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, erro
 			BecomeRoot: true, NonDumpable: true,
 		},
 	}
+	cgroups, err := s.cgroupNamespace()
+	if err != nil {
+		return nil, notRunning(err)
+	}
+	defer cgroups.Close()
+	p.Files = append(p.Files, cgroups)
+	p.Plan.Join = append(p.Plan.Join, userns.Join{FD: 6, Type: unix.CLONE_NEWCGROUP})
 	if s.files["cgroup"] == nil || linux.Without(linux.CloneIntoCgroup) {
 		return s.moved(p)
 	}
@@ -252,7 +259,7 @@ func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, erro
 // bornIn starts p in the cgroup that group is open on.
 func bornIn(p *userns.Program, group *os.File) (*userns.Process, error) {
 	b := *p
-	b.Files, b.Plan.CgroupFD = append(slices.Clone(p.Files), group), 6
+	b.Files, b.Plan.CgroupFD = append(slices.Clone(p.Files), group), 5+len(p.Files)
 	return userns.Start(&b)
 }
 
@@ -303,9 +310,27 @@ func notRunning(err error) error {
 	return err
 }
 
-// sandboxKinds are the namespaces that are not the host's.
+// cgroupNamespace opens init's, which boot.newCgroupNamespace made. It is joined
+// apart from the others: see userns.Plan, CgroupFD.
+func (s *shim) cgroupNamespace() (*os.File, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/cgroup", s.init.PID))
+	if errors.Is(err, unix.ENOENT) {
+		err = unix.ESRCH
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The number was init's if that one has not been reaped by now.
+	if err := linux.SignalPidfd(s.init.PidFD, 0); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// sandboxKinds are the namespaces, beside the cgroup namespace, that are not the host's.
 func (s *shim) sandboxKinds() int {
-	kinds := unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP // init makes its own, see boot.newCgroupNamespace
+	kinds := unix.CLONE_NEWNS
 	for _, n := range shared {
 		if s.cfg.Clone&n.kind != 0 || s.files["join-"+n.name] != nil {
 			kinds |= n.kind

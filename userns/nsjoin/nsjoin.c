@@ -103,6 +103,20 @@ static void clone_child(int proc)
 	syscall(SYS_exit_group, 0);
 }
 
+// A cgroup namespace comes after the clone into a cgroup: with nsdelegate nobody
+// moves into or out of what lies outside of its own (ENOENT; cgroup-v2.rst).
+static int late(uint32_t i) { return p.cgroup > 0 && p.join[i].type == CLONE_NEWCGROUP; }
+
+static void join(int born)
+{
+	for (uint32_t i = 0; i < p.njoin; i++) {
+		if (late(i) != born)
+			continue;
+		must(syscall(SYS_setns, p.join[i].fd, p.join[i].type), SETNS, p.join[i].type);
+		syscall(SYS_close, p.join[i].fd);
+	}
+}
+
 __attribute__((constructor)) static void nsjoin(void)
 {
 	int proc = -1;
@@ -119,10 +133,7 @@ __attribute__((constructor)) static void nsjoin(void)
 		non_dumpable();
 	else // before the joins: a joined mount namespace has another's /proc
 		must(proc = syscall(SYS_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), OPEN_PROC, 0);
-	for (uint32_t i = 0; i < p.njoin; i++) {
-		must(syscall(SYS_setns, p.join[i].fd, p.join[i].type), SETNS, p.join[i].type);
-		syscall(SYS_close, p.join[i].fd);
-	}
+	join(0);
 	if (p.unshare)
 		must(syscall(SYS_unshare, p.unshare), UNSHARE, 0);
 	if (p.unshare & CLONE_NEWUSER) {
@@ -131,6 +142,7 @@ __attribute__((constructor)) static void nsjoin(void)
 	}
 	if (p.flags & FORK)
 		clone_child(proc);
+	join(1);
 	non_dumpable();
 	if (p.flags & BECOME_ROOT) {
 		must(syscall(SYS_setresgid, 0, 0, 0), SETGID, 0);
