@@ -17,7 +17,7 @@ import (
 const (
 	firstPassed = 3
 	bornAt      = 5
-	talk        = 4 // userns.Program.Conn
+	conversationFD        = 4 // userns.Program.Conn
 )
 
 // Reserve keeps Go's runtime from taking descriptor 3 for itself, before it takes
@@ -80,7 +80,7 @@ func (b *box) passSockets() (back func(), err error) {
 	if n == 0 {
 		return func() {}, nil
 	}
-	kept, err := unix.FcntlInt(talk, unix.F_DUPFD_CLOEXEC, bornAt+n)
+	kept, err := unix.FcntlInt(conversationFD, unix.F_DUPFD_CLOEXEC, bornAt+n)
 	if err != nil {
 		return nil, hint.New(op, err, "raise the number of open files: --ulimit nofile=N")
 	}
@@ -88,7 +88,7 @@ func (b *box) passSockets() (back func(), err error) {
 		for fd := firstPassed; fd < firstPassed+n; fd++ {
 			unix.CloseOnExec(fd)
 		}
-		_ = unix.Dup3(kept, talk, unix.O_CLOEXEC)
+		_ = unix.Dup3(kept, conversationFD, unix.O_CLOEXEC)
 		_ = unix.Close(kept)
 	}
 	for i, s := range b.cfg.Sockets { // upwards: what is overwritten has been copied

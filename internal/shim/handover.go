@@ -174,6 +174,11 @@ func (s *shim) execAgain(h *handover, files map[string]*os.File, to *sleep) erro
 func (s *shim) execSelf(h *handover, to *sleep) error {
 	runtime.LockOSThread() // the mask of signals is this thread's
 	defer runtime.UnlockOSThread()
+	release, err := s.holdTerm()
+	if err != nil {
+		return err
+	}
+	defer release()
 	if to != nil {
 		awake, err := to.lay(h)
 		if err != nil {
@@ -183,7 +188,7 @@ func (s *shim) execSelf(h *handover, to *sleep) error {
 	}
 	// Its default would end the next program before that has a handler (reopen.go).
 	signal.Ignore(unix.SIGUSR2)
-	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 	signal.Notify(s.called, unix.SIGUSR2)
 	return err
 }

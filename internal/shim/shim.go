@@ -95,6 +95,7 @@ func Main(conv *stage.Conn) int {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	s := &shim{slot: conv, done: make(chan struct{}), stopped: make(chan struct{}), patience: parkAfter}
 	defer s.undo.Run()
+	s.catchTerm()
 	h, ok := handedOver(conv)
 	switch {
 	case ok && h.Restart:

@@ -28,19 +28,17 @@ static struct plan {
 } p;
 _Static_assert(offsetof(struct plan, path) == 40 + 8 * (MAX_FDS + 1), "same layout as park.planWire");
 
-// A shim has SIGTERM blocked in every thread, of which Go's runtime makes the first
-// in a moment, and reads it by a descriptor: it survives every execve, and comes at
-// no moment at which nobody obeys it. What a shim starts has it unblocked.
-static void block_term(const char *role)
+// Whoever executes this program again blocks SIGTERM in the thread that does: it is
+// pending from then on and not the end of a program that has no handler yet. Go's
+// runtime unblocks it at its start, so it is taken here.
+int park_terminated;
+
+static void take_term(void)
 {
 	const uint64_t term = 1ULL << (SIGTERM - 1);
-	const char shim[] = "rc-shim";
-	int i = 0;
-	if (!role || role[0] != 'r' || role[1] != 'c' || role[2] != '-')
-		return;
-	while (i < (int)sizeof shim && role[i] == shim[i])
-		i++;
-	syscall(SYS_rt_sigprocmask, i == (int)sizeof shim ? SIG_BLOCK : SIG_UNBLOCK, &term, NULL, sizeof term);
+	const struct timespec now = { 0, 0 };
+	if (syscall(SYS_rt_sigtimedwait, &term, NULL, &now, sizeof term) == SIGTERM)
+		park_terminated = 1;
 }
 
 // Constructors get the arguments of main: glibc's own, and what we are linked with.
@@ -48,18 +46,21 @@ __attribute__((constructor)) static void park(int argc, char **argv, char **envp
 {
 	const uint64_t awaited = 1ULL << (SIGUSR2 - 1) | 1ULL << (SIGTERM - 1);
 	long n;
-	block_term(argc > 0 ? argv[0] : NULL);
+	(void)argc;
 	// Anything but a sealed memory file gives EINVAL or EBADF here.
 	if ((syscall(SYS_fcntl, PARK_FD, F_GET_SEALS) & ~0x30) != SEALS ||
 	    (n = syscall(SYS_pread64, PARK_FD, &p, sizeof p, 0)) <= (long)offsetof(struct plan, path) ||
-	    n == sizeof p || p.magic != MAGIC || p.nfd > MAX_FDS)
+	    n == sizeof p || p.magic != MAGIC || p.nfd > MAX_FDS) {
+		take_term();
 		return;
+	}
 	syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	syscall(SYS_prctl, PR_SET_NAME, "rc-init", 0, 0, 0); // as main does
 	syscall(SYS_close, PARK_FD); // the next program is not to find it
 	// SIGUSR2 is blocked since before the execve, so one that came meanwhile is
 	// pending, although it is ignored (kernel/signal.c, sig_ignored): reading it by
 	// a descriptor needs no handler and leaves no moment at which it is missed.
+	// SIGTERM stays blocked, and pending for the next program, where p.mask says so.
 	p.fd[p.nfd].fd = syscall(SYS_signalfd4, -1, &awaited, sizeof awaited, SFD_CLOEXEC);
 	p.fd[p.nfd].events = POLLIN;
 	// One that the program before us took and could not obey any more was sent

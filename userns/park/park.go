@@ -9,6 +9,7 @@
 package park
 
 // #cgo CFLAGS: -O2 -Wall -Wextra -Werror
+// extern int park_terminated;
 import "C"
 
 import (
@@ -49,6 +50,10 @@ type Plan struct {
 	Path   string        // a file that has to be there at the beginning
 	Mask   unix.Sigset_t // the signals that are blocked afterwards
 }
+
+// Terminated tells whether SIGTERM came while this process executed itself, or
+// waited. Whoever executes it blocks that signal in the thread that does.
+func Terminated() bool { return C.park_terminated != 0 }
 
 type planWire struct {
 	Magic, Mask uint64
