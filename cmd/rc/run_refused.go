@@ -5,13 +5,9 @@ import "github.com/spf13/pflag"
 // refuseRun binds the flags of `docker run` and `docker create` that rc has not.
 // Each says why, and what to type in its place.
 func refuseRun(fs *pflag.FlagSet) {
-	const io = "a user has no I/O controller of cgroup version 2 unless the administrator hands it down"
-	const ioFix = "limit the disk in a unit: systemd-run --user -p IOReadBandwidthMax=… rc run …"
-	refuseFlags(fs, io, ioFix, "blkio-weight", "blkio-weight-device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
 	refuseLimits(fs)
 	refuseFlags(fs, "containers share the host's files by a device's own permissions, and a user can change no device filter",
 		"show the device: --device /dev/NAME", "device-cgroup-rule")
-	refuseFlags(fs, "groups are made where this user may make them", "start rc in another one: systemd-run --user --slice=NAME rc run …", "cgroup-parent")
 	refuseFlags(fs, "rc drives no GPU by a vendor's hook", "show its devices, as in --device /dev/dri", "gpus")
 	const network = "a container has a network of its own without neighbours: there are no links, addresses or aliases to choose"
 	const networkFix = "put them into one network: --network container:NAME; or publish a port: -p"
@@ -36,8 +32,6 @@ func refuseLimits(fs *pflag.FlagSet) {
 
 // refuseUpdate binds those of `docker update`.
 func refuseUpdate(fs *pflag.FlagSet) {
-	refuseFlags(fs, "a user has no I/O controller of cgroup version 2 unless the administrator hands it down",
-		"limit the disk in a unit: systemd-run --user -p IOWeight=N rc run …", "blkio-weight")
 	refuseFlags(fs, "cgroup version 2 has no such limit", "use --memory", "kernel-memory")
 	refuseFlags(fs, "cgroup version 2 has no such limit", "use --cpus", "cpu-rt-period", "cpu-rt-runtime")
 }
