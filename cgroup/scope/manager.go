@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ type manager struct {
 
 // dial connects to a systemd's private socket, or to a bus on which it is. Every
 // later wait on it ends with askLimit.
-func dial(socket string, uid int, bus bool) (*manager, error) {
+func dial(socket string, bus bool) (*manager, error) {
 	deadline := time.Now().Add(askLimit)
 	c, err := net.DialTimeout("unix", socket, askLimit)
 	if err != nil {
@@ -53,9 +52,9 @@ func dial(socket string, uid int, bus bool) (*manager, error) {
 		return nil, err
 	}
 	m := &manager{conn: conn, object: conn.Object(service, root), removed: make(chan *dbus.Signal, 64), deadline: deadline}
-	// By number, and not by getuid(2): that is 0 in our user namespace, and the other
-	// side compares with what the kernel tells it of us.
-	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
+	// Without a name, so that the other side takes who we are from the kernel: what
+	// getuid(2) says is 0 in our user namespace (D-Bus specification, "EXTERNAL").
+	err = conn.Auth([]dbus.Auth{dbus.AuthExternal("")})
 	if err == nil && bus {
 		err = m.subscribe()
 	}

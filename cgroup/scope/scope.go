@@ -33,12 +33,12 @@ const (
 	op    = "get a scope of your systemd's"
 	slice = "app.slice"
 	leaf  = "rc-host" // cgroup's leaf for processes of ours
-
-	// askLimit bounds the whole conversation with systemd. It takes 5 ms; a machine
-	// that boots, or one under emulation, takes seconds.
-	// Shorter than what a client of the keeper waits for its greeting.
-	askLimit = 8 * time.Second
 )
+
+// askLimit bounds the whole conversation with systemd. It takes 5 ms; a machine that
+// boots, or one under emulation, takes seconds. It is shorter than what a client of
+// the keeper waits for its greeting. A variable for tests.
+var askLimit = 8 * time.Second
 
 // errBusyUnit is a scope that comes or goes at this very moment.
 var errBusyUnit = errors.New("the scope was changing")
@@ -109,7 +109,7 @@ func ask(sockets []string, uid int, what func(*manager) error) error {
 		if err := unix.Access(socket, unix.F_OK); err != nil {
 			continue
 		}
-		m, err := dial(socket, uid, i > 0)
+		m, err := dial(socket, i > 0)
 		if err != nil {
 			failed = err
 			continue

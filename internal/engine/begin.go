@@ -47,6 +47,7 @@ func (l *launch) begin(s Streams) (int, error) {
 		_ = f.Close()
 	}
 	if l.opts.Detach {
+		l.sayLinger()
 		return 0, nil
 	}
 	if l.e.unit().Main {

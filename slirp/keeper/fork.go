@@ -26,7 +26,7 @@ const highFD = 64
 // fork starts program where we stand, in the mount namespace mount; the files are
 // borrowed. The child is not dumpable and has no descriptor of ours.
 func (k *keeper) fork(r *slirp.Fork, program, mount, conn *os.File) (*userns.Process, []string, error) {
-	if err := k.checkFork(r, mount, conn); err != nil {
+	if err := checkFork(r, mount, conn); err != nil {
 		return nil, nil, hint.New(forkOp, err, "")
 	}
 	// By a descriptor, since the caller may see other folders than we do.
@@ -50,13 +50,9 @@ func (k *keeper) fork(r *slirp.Fork, program, mount, conn *os.File) (*userns.Pro
 
 // checkFork bounds what a message may ask for. The caller is the user, who could
 // start any program as root of U0: this keeps mistakes out, not the user.
-func (k *keeper) checkFork(r *slirp.Fork, mount, conn *os.File) error {
+func checkFork(r *slirp.Fork, mount, conn *os.File) error {
 	if len(r.Args) == 0 || len(r.Args) > 16 || len(r.Env) > 16 {
 		return fmt.Errorf("%d arguments, %d variables: %w", len(r.Args), len(r.Env), unix.EINVAL)
-	}
-	group, err := k.stand.where()
-	if group == "" {
-		return errors.Join(errors.New("the keeper has no cgroup for containers"), err)
 	}
 	if own := slirp.OwnNamespaces(); !maps.Equal(own, r.Namespaces) {
 		return fmt.Errorf("the keeper lives in other namespaces of the host (%s), and would start the container there: %w",

@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		err = shimRole()
 	case os.Args[0] == "payload":
 		err = payloadRole()
+	case os.Args[0] == "forked":
+		err = forkedRole()
 	default:
 		os.Exit(m.Run())
 	}
