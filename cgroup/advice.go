@@ -134,6 +134,9 @@ func (s *Subtree) whyMissing(name string) error {
 	}
 	giver := filepath.Dir(lacks)
 	said := fmt.Errorf("the %s controller is not delegated: %s/%s does not hand it down", name, giver, controlFile)
+	if strings.Contains(s.Path, ".slice/") && !slices.Contains(systemdDelegates, name) {
+		return hint.New(op, said, s.handsDown(name, giver))
+	}
 	const all = "Delegate=cpu cpuset io memory pids"
 	for dir := s.Path; dir != s.mount.dir; dir = filepath.Dir(dir) {
 		unit := filepath.Base(dir)

@@ -86,7 +86,7 @@ func (e *Engine) Update(ref string, ch Change) error {
 		if fix == "" {
 			fix = diskFix(err)
 		}
-		return hint.New(op, reason(err), fix).WithCode(1)
+		return hint.New(op, whichLimit(err), fix).WithCode(1)
 	}
 	for _, w := range ch.Warnings {
 		e.Warn(w)
@@ -97,6 +97,15 @@ func (e *Engine) Update(ref string, ch Change) error {
 		e.readyForRestart(&entry.Container)
 	}
 	return nil
+}
+
+// whichLimit is the reason of a refusal with the flag that it is about.
+func whichLimit(err error) error {
+	var h *hint.Error
+	if errors.As(err, &h) && h.Op != "" {
+		return fmt.Errorf("%s: %w", h.Op, h.Err)
+	}
+	return err
 }
 
 // updateLimits applies the limits to what runs, then keeps them for later starts.
