@@ -38,14 +38,14 @@ func image(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(cache, fmt.Sprintf("%x.tar", hash.Sum(nil)[:8]))
-	if err := make1(cache, path); err != nil {
+	if err := provide(cache, path); err != nil {
 		t.Skip("no image of a system container: " + err.Error())
 	}
 	return path
 }
 
-// make1 makes the image if it is not there. Of two that want it, one waits.
-func make1(cache, path string) error {
+// provide makes the image if it is not there. Of two that want it, one waits.
+func provide(cache, path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -78,4 +78,17 @@ func programs(t *testing.T) string {
 		t.Skip("RC_BIN names no folder of rc's programs: run make, and RC_BIN=$PWD/bin go test …")
 	}
 	return bin
+}
+
+// TestImage makes the image, and looks at what has to be in it.
+func TestImage(t *testing.T) {
+	out, err := exec.Command("tar", "-tf", image(t)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"./usr/lib/systemd/systemd", "./usr/bin/systemctl", "./usr/bin/dbus-daemon", "./usr/lib/sysusers.d/bob.conf"} {
+		if !strings.Contains(string(out), name+"\n") {
+			t.Errorf("the image has no %s", name)
+		}
+	}
 }
