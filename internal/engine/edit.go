@@ -121,8 +121,10 @@ func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error
 	if err := cfg.Again.Resources.Validate(); err != nil {
 		return err
 	}
-	group := entry.State.Cgroup
+	group, place := entry.State.Cgroup, cfg.Again.Place
 	switch {
+	case place.Mode == cgroup.PlaceDisabled && !cfg.Again.Resources.Empty():
+		return hint.Newf("change the limits", "make it again without --cgroups=disabled", "it runs without a cgroup, and nothing is limited")
 	case entry.Alive && group == "":
 		return hint.Newf("change the limits", "see `rc info`, then restart the container", "it runs without a cgroup of its own")
 	case entry.Alive:
@@ -130,7 +132,10 @@ func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error
 			return err
 		}
 	default:
-		if _, err := e.subtree(); err != nil && !cfg.Again.Resources.Empty() {
+		if cfg.Again.Resources.Empty() || place.Fallback {
+			break
+		}
+		if _, err := e.place(place); err != nil {
 			return err
 		}
 	}

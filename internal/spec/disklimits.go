@@ -92,11 +92,11 @@ func (b *builder) hugePages() error {
 	const form = "write PAGESIZE:BYTES, as in 2MB:64m; -1 is no limit"
 	for _, value := range b.o.Hugetlb {
 		size, bytes, ok := strings.Cut(value, ":")
-		if !ok {
+		if !ok || bytes == "" {
 			return refuse("--hugetlb", value, form, "not a size of pages and a limit")
 		}
 		n, err := cgroup.ParseMemorySwap(bytes) // takes -1
-		if err != nil || bytes == "" {
+		if err != nil {
 			return badFlag("--hugetlb", value, err, form)
 		}
 		if b.plan.Resources.Hugetlb == nil {

@@ -93,12 +93,12 @@ func TestSmallFlags(t *testing.T) {
 
 // Limits reads them one by one, for `rc update`.
 func TestLimits(t *testing.T) {
-	r, err := Limits(&Options{MemorySwap: "1g", CPUQuota: 5000, MemoryReservation: "64m", CpusetMems: "0"})
+	r, _, err := Limits(&Options{MemorySwap: "1g", CPUQuota: 5000, MemoryReservation: "64m", CpusetMems: "0"})
 	if err != nil || r.MemorySwap != 1<<30 || r.CPUQuota != 5000 || r.MemoryReservation != 64<<20 || r.CpusetMems != "0" {
 		t.Errorf("%+v %v", r, err)
 	}
 	for _, o := range []Options{{Memory: "x"}, {MemoryReservation: "x"}, {PidsLimit: -5}, {CPUs: "x"}} {
-		if _, err := Limits(&o); err == nil {
+		if _, _, err := Limits(&o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
