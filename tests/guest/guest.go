@@ -71,6 +71,10 @@ type Options struct {
 	Scratch int
 	// Memory in MiB (default 1024) and CPUs (default 2).
 	Memory, CPUs int
+	// Counted lets time pass by instructions, four nanoseconds each, wherever the guest
+	// is not idle (QEMU's -icount): what is timed in there then tells how much was done,
+	// however busy this machine is.
+	Counted bool
 	// Cold boots where a snapshot would do, as RC_GUEST_COLD=1 does for all guests.
 	Cold bool
 	// Log is told what is slower or different than asked for. Default: standard error.

@@ -52,7 +52,6 @@ func (g *Guest) arguments(h hardware) []string {
 		"systemd.show_status=1 systemd.log_color=0" // for who asks why a boot hangs
 	a := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-accel", "tcg,thread=multi",
 		// With cx16, QEMU 7.2 once crashed the guest.
 		"-cpu", "Nehalem,-cx16", "-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory),
 		"-kernel", g.base.path("vmlinuz"), "-initrd", h.initrd,
@@ -60,6 +59,11 @@ func (g *Guest) arguments(h hardware) []string {
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
 		"-chardev", "stdio,id=agent,signal=off", "-device", "virtserialport,chardev=agent,name=rc.agent",
 		"-chardev", "socket,id=qmp,fd=" + qmpFD, "-mon", "chardev=qmp,mode=control",
+	}
+	if g.options.Counted {
+		a = append(a, "-accel", "tcg,thread=single", "-icount", "shift=2")
+	} else {
+		a = append(a, "-accel", "tcg,thread=multi")
 	}
 	root := "snapshot=on,cache=unsafe"
 	if h.ram == "" {

@@ -46,7 +46,7 @@ func (g *Guest) snapshot() (string, error) {
 		return "", err
 	}
 	hash := sha256.New()
-	model := &Guest{options: Options{Memory: g.options.Memory, CPUs: g.options.CPUs}} // without folders of this guest
+	model := &Guest{options: g.options.machine()} // without folders of this guest
 	fmt.Fprintln(hash, runtime.Version(), model.arguments(hardware{ram: "ram"}))
 	// The base's own QEMU is part of the base, in whose folder this one is.
 	program := g.base.qemu()[0]
@@ -77,7 +77,15 @@ func (g *Guest) snapshot() (string, error) {
 // snapshots begins the names of all snapshots with this guest's numbers.
 func (g *Guest) snapshots() string {
 	memory, cpus := g.options.numbers()
+	if g.options.Counted {
+		return fmt.Sprintf("counted-%d-%d-", memory, cpus)
+	}
 	return fmt.Sprintf("snapshot-%d-%d-", memory, cpus)
+}
+
+// machine leaves what a snapshot is made with.
+func (o Options) machine() Options {
+	return Options{Memory: o.Memory, CPUs: o.CPUs, Counted: o.Counted}
 }
 
 // restorable says whether this guest may begin from a snapshot. A persistent /home
@@ -160,7 +168,7 @@ func (g *Guest) prepareSnapshot(ctx context.Context, dir string) error {
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return err
 	}
-	maker := &Guest{options: Options{Memory: g.options.Memory, CPUs: g.options.CPUs}, base: g.base, dir: work, running: map[uint32]*running{}}
+	maker := &Guest{options: g.options.machine(), base: g.base, dir: work, running: map[uint32]*running{}}
 	if err := maker.take(ctx); err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}

@@ -39,6 +39,7 @@ func TestSnapshotFollowsItsInputs(t *testing.T) {
 	for what, other := range map[string]string{
 		"memory": name(Options{Memory: 512}, "/bin/true"),
 		"QEMU":   name(Options{}, "/bin/sh"),
+		"time":   name(Options{Counted: true}, "/bin/true"),
 	} {
 		if other == plain {
 			t.Errorf("other %s: the same snapshot", what)
