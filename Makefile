@@ -34,11 +34,16 @@ install: build
 		install -d "$(DESTDIR)$(PREFIX)/lib/systemd/$${unit%/*}"; \
 		sed 's,^ExecStart=rc ,ExecStart=$(PREFIX)/bin/rc ,' "contrib/systemd/$$unit" >"$(DESTDIR)$(PREFIX)/lib/systemd/$$unit"; \
 	done
+	for scope in user system; do \
+		install -d "$(DESTDIR)$(PREFIX)/lib/systemd/$$scope-generators"; \
+		ln -sfn ../../../bin/rc "$(DESTDIR)$(PREFIX)/lib/systemd/$$scope-generators/rc-quadlet"; \
+	done
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rc' '$(DESTDIR)$(PREFIX)/share/man/man1/'rc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'rc-*.1
 	rm -rf '$(DESTDIR)$(PREFIX)/libexec/rc'
 	rm -f '$(DESTDIR)$(PREFIX)/lib/systemd/user/rc-restart.service' '$(DESTDIR)$(PREFIX)/lib/systemd/system/rc-restart@.service'
+	rm -f '$(DESTDIR)$(PREFIX)/lib/systemd/user-generators/rc-quadlet' '$(DESTDIR)$(PREFIX)/lib/systemd/system-generators/rc-quadlet'
 
 demo:
 	tests/demo

@@ -9,17 +9,17 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/quadlet"
+	"github.com/rc-containers/rc/internal/sdnotify"
 )
 
 // generatorName is how systemd calls rc to make units (systemd.generator(7)): a link
 // to rc in systemd/user-generators and systemd/system-generators.
 const generatorName = "rc-quadlet"
 
-// exitConfig is what a unit of a faulty file ends with: systemctl shows 78/CONFIG
+// exitConfig is what the unit of a faulty file ends with: the journal says 78/CONFIG
 // (sysexits.h; systemd.exec(5), "Process Exit Codes").
 const exitConfig = 78
 
@@ -185,24 +185,17 @@ func failUnit(faults []string) int {
 	for _, f := range faults {
 		fmt.Fprintln(os.Stderr, oneLine(fmt.Errorf("%s", f)))
 	}
-	if path := os.Getenv("NOTIFY_SOCKET"); path != "" && len(faults) > 0 {
+	if to := sdnotify.Here().Notify; to != "" && len(faults) > 0 {
 		status := faults[0]
 		if more := len(faults) - 1; more > 0 {
 			status += fmt.Sprintf(" (and %d more: see the journal)", more)
 		}
-		sendStatus(path, oneLine(fmt.Errorf("%s", status)))
+		if manager, err := sdnotify.Dial(to); err == nil { // nobody there to listen is nobody's fault
+			_ = sdnotify.Send(manager, "STATUS="+oneLine(fmt.Errorf("%s", status)))
+			_ = manager.Close()
+		}
 	}
 	return exitConfig
-}
-
-// sendStatus tells systemd; nobody there to listen is nobody's fault.
-func sendStatus(path, status string) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	_ = unix.Sendto(fd, []byte("STATUS="+status), unix.MSG_NOSIGNAL, &unix.SockaddrUnix{Name: path})
 }
 
 // asGenerator tells whether rc was started by systemd's name for it.

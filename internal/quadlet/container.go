@@ -68,7 +68,12 @@ func (f *file) mode(s *service) {
 		s.setDefault("Service", "Type", "notify")
 		s.args = append(s.args, "--sdnotify="+f.notify(), "-d")
 	}
-	s.args = append(s.args, "--log-driver="+f.logDriver())
+	driver := f.logDriver()
+	s.args = append(s.args, "--log-driver="+driver)
+	if driver == "journald" && !slices.ContainsFunc(f.words("LogOpt"), func(w entry) bool { return strings.HasPrefix(w.value, "tag=") }) {
+		// The container's lines are called as the unit's others are.
+		s.args = append(s.args, "--log-opt", "tag="+s.lookup("Service", "SyslogIdentifier"))
+	}
 }
 
 func (f *file) notify() string {
@@ -134,7 +139,7 @@ func (g *generator) what(f *file, s *service) {
 	}
 	s.args = append(s.args, entrypoint...)
 	if e, ok := last(sec, "Exec"); ok {
-		command, err := words(e.value)
+		command, err := Words(e.value)
 		if err != nil {
 			f.fault(e.at, show(e), "write it as in a unit of systemd", "%w", err)
 		}

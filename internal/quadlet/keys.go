@@ -28,18 +28,6 @@ const (
 	refused
 )
 
-func (sec *section) keyAt(name string) (place, bool) {
-	if sec == nil {
-		return place{}, false
-	}
-	for i := len(sec.entries) - 1; i >= 0; i-- {
-		if sec.entries[i].key == name {
-			return sec.entries[i].at, true
-		}
-	}
-	return place{}, false
-}
-
 // show is an assignment in a message, not longer than a line bears.
 func show(e entry) string {
 	const most = 80
@@ -150,7 +138,7 @@ func onOff(flag string, on bool) string {
 func (f *file) words(name string) []entry {
 	var list []entry
 	for _, e := range f.unit.section(f.kind.section).all(name) {
-		split, err := words(e.value)
+		split, err := Words(e.value)
 		if err != nil {
 			f.fault(e.at, show(e), "write it as in a unit of systemd", "%w", err)
 		}

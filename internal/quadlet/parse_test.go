@@ -60,9 +60,6 @@ func TestLookups(t *testing.T) {
 	if (*section)(nil).all("x") != nil {
 		t.Error("a section that is not there has something")
 	}
-	if _, ok := (*section)(nil).keyAt("x"); ok {
-		t.Error("nor a key")
-	}
 }
 
 // Whatever is in a file: no panic, and each fault has a line of it.

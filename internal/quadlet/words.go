@@ -12,11 +12,11 @@ var (
 	errNUL   = errors.New("a NUL byte cannot be given")
 )
 
-// words splits a value as systemd does (systemd.service(5), "Command lines"): at white
+// Words splits a value as systemd does (systemd.service(5), "Command lines"): at white
 // space, with quotes of both kinds and the escapes of C. An escape that does not exist
 // stays as it is typed (extract_first_word with EXTRACT_CUNESCAPE_RELAX, which is what
 // units get).
-func words(value string) ([]string, error) {
+func Words(value string) ([]string, error) {
 	var list []string
 	var word strings.Builder
 	inside := false // in a word, be it an empty one in quotes

@@ -24,13 +24,13 @@ func TestWords(t *testing.T) {
 		`'$HOME %i'`:                    {"$HOME %i"},
 		`\xff`:                          {"\xff"},
 	} {
-		got, err := words(value)
+		got, err := Words(value)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, %v; want %q", value, got, err, want)
 		}
 	}
 	for value, want := range map[string]error{`"a`: errQuote, `a 'b`: errQuote, `"a\"`: errQuote, `a\x00b`: errNUL} {
-		if got, err := words(value); !errors.Is(err, want) {
+		if got, err := Words(value); !errors.Is(err, want) {
 			t.Errorf("%s: %q, %v; want %v", value, got, err, want)
 		}
 	}
@@ -73,7 +73,7 @@ func FuzzCommandLine(f *testing.F) {
 		if strings.ContainsAny(line, "\n\r") || !utf8.ValidString(line) {
 			t.Fatalf("%q is no line of a unit", line)
 		}
-		got, err := words(line)
+		got, err := Words(line)
 		if err != nil || !slices.Equal(got, list) {
 			t.Errorf("%q became %s and then %q, %v", list, line, got, err)
 		}
