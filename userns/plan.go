@@ -36,6 +36,10 @@ type Plan struct {
 	// another cgroup namespace is refused the folder (ENOENT).
 	CgroupFD int
 
+	// Orphan makes the child nobody's here: whoever reaps the orphans, a service
+	// manager perhaps, has it when Start returns. Process.Wait says ECHILD then.
+	Orphan bool
+
 	BecomeRoot  bool // setresgid and setresuid to 0 at the end
 	NonDumpable bool // PR_SET_DUMPABLE 0, before anybody in a joined namespace could look; see below
 }
@@ -60,6 +64,7 @@ const (
 	flagSetsid
 	flagNonDumpable
 	flagFork
+	flagOrphan
 )
 
 type planWire struct {
@@ -73,7 +78,7 @@ type planWire struct {
 
 // forks says whether a child goes on instead of the program that was started.
 func (p *Plan) forks() bool {
-	fork := p.Fork || p.Clone != 0 || p.CgroupFD > 0
+	fork := p.Fork || p.Orphan || p.Clone != 0 || p.CgroupFD > 0
 	for _, j := range p.Join {
 		fork = fork || j.Type == unix.CLONE_NEWPID
 	}
@@ -95,7 +100,7 @@ func (p *Plan) wire(reportFD int, setsid bool) ([]byte, error) {
 	}
 	for bit, on := range map[uint32]bool{
 		flagDenySetgroups: p.DenySetgroups, flagBecomeRoot: p.BecomeRoot, flagSetsid: setsid,
-		flagNonDumpable: p.NonDumpable, flagFork: p.forks(),
+		flagNonDumpable: p.NonDumpable, flagFork: p.forks(), flagOrphan: p.Orphan,
 	} {
 		if on {
 			w.Flags |= bit

@@ -15,9 +15,9 @@ import (
 // The descriptors that a service is passed (sd_listen_fds(3)) and those with which
 // init is born: the conversation, and after it the sockets (userns.Program).
 const (
-	firstPassed = 3
-	bornAt      = 5
-	conversationFD        = 4 // userns.Program.Conn
+	firstPassed    = 3
+	bornAt         = 5
+	conversationFD = 4 // userns.Program.Conn
 )
 
 // Reserve keeps Go's runtime from taking descriptor 3 for itself, before it takes

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -15,7 +16,7 @@
 #define SEALS 0xf // F_SEAL_SEAL | SHRINK | GROW | WRITE
 #define PLAN_FD 3
 
-enum { DENY_SETGROUPS = 1, BECOME_ROOT = 2, SETSID = 4, NON_DUMPABLE = 8, FORK = 16 };
+enum { DENY_SETGROUPS = 1, BECOME_ROOT = 2, SETSID = 4, NON_DUMPABLE = 8, FORK = 16, ORPHAN = 32 };
 
 static struct plan {
 	uint64_t magic, unshare, clone;
@@ -85,7 +86,8 @@ static void clone_child(int proc)
 {
 	// CLONE_PARENT: the child belongs to whoever called userns.Start, which
 	// reaps it like any other. The exit signal is then inherited (clone(2)).
-	uint64_t args[11] = { p.clone | CLONE_PARENT | (p.cgroup > 0 ? INTO_CGROUP : 0), [10] = p.cgroup };
+	uint64_t parent = p.flags & ORPHAN ? 0 : CLONE_PARENT;
+	uint64_t args[11] = { p.clone | parent | (p.cgroup > 0 ? INTO_CGROUP : 0), [4] = parent ? 0 : SIGCHLD, [10] = p.cgroup };
 	long pid = syscall(SYS_clone3, args, sizeof args);
 	must(pid, CLONE, 0);
 	if (pid == 0) {
