@@ -42,6 +42,21 @@ type Stats struct {
 		ReadBytes, WriteBytes uint64
 		Reads, Writes         uint64
 	}
+	// Pressure is by "cpu", "memory" and "io"; empty where the kernel keeps none
+	// (CONFIG_PSI, psi=0, cgroup.pressure).
+	Pressure map[string]Pressure
+}
+
+// Pressure is how much work stood still for want of something (kernel, psi.rst):
+// the share of the last 10, 60 and 300 seconds in percent, and all of it.
+type Pressure struct {
+	Some, Full Stall // at least one task waited; all of them did
+}
+
+// Stall is a line of a pressure file.
+type Stall struct {
+	Avg10, Avg60, Avg300 float64 // percent
+	Total                time.Duration
 }
 
 // MemoryUsed is what `docker stats` shows: usage without the page cache that can
@@ -85,7 +100,52 @@ func (g *Group) Stats() (*Stats, error) {
 	s.PIDs.Limit = d.number("pids.max")
 	s.PIDs.Refused = d.key("pids.events", "max")
 	s.io(d)
+	s.pressure(d)
 	return s, nil
+}
+
+// pressure reads files of two lines: "some avg10=0.00 avg60=0.00 avg300=0.00
+// total=0", and the same of "full". They are there without any controller.
+func (s *Stats) pressure(d *dir) {
+	for _, of := range []string{"cpu", "memory", "io"} {
+		text, err := d.read(of + ".pressure")
+		if err != nil { // EOPNOTSUPP when it is switched off
+			continue
+		}
+		var p Pressure
+		for line := range strings.Lines(text) {
+			kind, rest, _ := strings.Cut(line, " ")
+			switch kind {
+			case "some":
+				p.Some = stall(rest)
+			case "full":
+				p.Full = stall(rest)
+			}
+		}
+		if s.Pressure == nil {
+			s.Pressure = map[string]Pressure{}
+		}
+		s.Pressure[of] = p
+	}
+}
+
+func stall(text string) (s Stall) {
+	for word := range strings.FieldsSeq(text) {
+		key, value, _ := strings.Cut(word, "=")
+		f, _ := strconv.ParseFloat(value, 64)
+		switch key {
+		case "avg10":
+			s.Avg10 = f
+		case "avg60":
+			s.Avg60 = f
+		case "avg300":
+			s.Avg300 = f
+		case "total":
+			n, _ := strconv.ParseInt(value, 10, 64)
+			s.Total = time.Duration(n) * time.Microsecond
+		}
+	}
+	return s
 }
 
 // io adds up io.stat, whose lines are "MAJOR:MINOR rbytes=N wbytes=N rios=N …".

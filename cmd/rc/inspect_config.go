@@ -153,6 +153,7 @@ func (v *containerView) ofConfig(e *engine.Engine, c *engine.Entry) {
 		v.Config.User = spec.Process.User.Username
 		v.HostConfig.ofSpec(spec)
 		v.HostConfig.ofResources(cfg.Again.Resources)
+		v.HostConfig.ofPlace(cfg.Again.Place)
 		v.HostConfig.SecurityOpt = securityOpt(cfg.Again.Unconfined, cfg.Again.SeccompPath)
 		dns := &cfg.Again.DNS
 		v.HostConfig.DNS, v.HostConfig.DNSSearch, v.HostConfig.DNSOptions = orEmpty(dns.Servers), orEmpty(dns.Search), orEmpty(dns.Options)

@@ -56,7 +56,38 @@ type hostConfigView struct {
 	MaskedPaths       []string
 	ReadonlyPaths     []string
 	Init              bool
-	CgroupPath        string // rc's own
+	CgroupParent      string
+	CgroupPath        string // rc's own, as the two that follow
+	CgroupMode        string
+	CgroupFallback    bool
+
+	BlkioWeight          uint16
+	BlkioWeightDevice    []weightDevice
+	BlkioDeviceReadBps   []rateDevice
+	BlkioDeviceWriteBps  []rateDevice
+	BlkioDeviceReadIOps  []rateDevice
+	BlkioDeviceWriteIOps []rateDevice
+	HugepageLimits       map[string]int64  `json:",omitempty"` // rc's own, as is CgroupConf
+	CgroupConf           map[string]string `json:",omitempty"`
+}
+
+// weightDevice and rateDevice are Docker's WeightDevice and ThrottleDevice.
+type weightDevice struct {
+	Path   string
+	Weight uint64
+}
+
+type rateDevice struct {
+	Path string
+	Rate uint64
+}
+
+func rateDevices(list []cgroup.DeviceLimit) []rateDevice {
+	views := []rateDevice{}
+	for _, d := range list {
+		views = append(views, rateDevice{d.Path, d.Limit})
+	}
+	return views
 }
 
 type logConfigView struct {
@@ -156,6 +187,18 @@ func (h *hostConfigView) ofResources(r cgroup.Resources) {
 	if r.PidsLimit != 0 {
 		h.PidsLimit = &r.PidsLimit
 	}
+	h.BlkioWeight, h.BlkioWeightDevice = r.BlkioWeight, []weightDevice{}
+	for _, d := range r.BlkioWeightDevice {
+		h.BlkioWeightDevice = append(h.BlkioWeightDevice, weightDevice{d.Path, d.Limit})
+	}
+	h.BlkioDeviceReadBps, h.BlkioDeviceWriteBps = rateDevices(r.ReadBps), rateDevices(r.WriteBps)
+	h.BlkioDeviceReadIOps, h.BlkioDeviceWriteIOps = rateDevices(r.ReadIOps), rateDevices(r.WriteIOps)
+	h.HugepageLimits, h.CgroupConf = r.Hugetlb, r.Conf
+}
+
+// ofPlace adds where the group stands.
+func (h *hostConfigView) ofPlace(p cgroup.Place) {
+	h.CgroupParent, h.CgroupMode, h.CgroupFallback = p.Parent, cmp.Or(string(p.Mode), "enabled"), p.Fallback
 }
 
 // dockerCaps are those that every container has (moby, oci/caps/defaults.go).

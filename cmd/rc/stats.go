@@ -28,8 +28,10 @@ func statsCommand() *command {
 			"without the page cache that can go, network, disk, processes and threads.\n\n" +
 			"Where a cgroup controller is missing, the figures are those of /proc, or -- where that\n" +
 			"has none, and a line below says what they are. In JSON, Missing lists what is --, and\n" +
-			"Notes say what the others are.",
-		examples: []string{"rc stats", "rc stats --no-stream web", `rc stats --no-stream --format "{{.Name}} {{.CPUPerc}}"`},
+			"Notes say what the others are.\n\n" +
+			"CPUPressure, MemPressure and IOPressure are the shares of the last ten seconds in which\n" +
+			"something of the container waited for it (the kernel's PSI); in JSON, PSI has all of it.",
+		examples: []string{"rc stats", "rc stats --no-stream web", `rc stats --no-stream --format "table {{.Name}}\t{{.CPUPressure}}\t{{.IOPressure}}"`, `rc stats --no-stream --format "{{.Name}} {{.CPUPerc}}"`},
 		flags: func(fs *pflag.FlagSet) {
 			fs.BoolVarP(&o.all, "all", "a", false, "show containers that do not run, too")
 			fs.StringVar(&o.format, "format", "", "print in this `FORMAT`: table, \"table TEMPLATE\", json, or a Go template")
@@ -44,6 +46,7 @@ func statsCommand() *command {
 var statsHeadings = map[string]string{
 	"Container": "CONTAINER", "Name": "NAME", "ID": "CONTAINER ID", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
 	"NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
+	"CPUPressure": "CPU WAIT %", "MemPressure": "MEM WAIT %", "IOPressure": "I/O WAIT %",
 }
 
 const statsTable = `table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}`

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/slirp"
@@ -29,6 +30,15 @@ func TestStatsLine(t *testing.T) {
 	l = newStatsLine(c, nil, nil)
 	if l.CPUPerc+l.MemUsage+l.MemPerc+l.NetIO+l.BlockIO+l.PIDs != "---- / ----------" || len(l.Missing) != 5 {
 		t.Errorf("of one that does not run: %+v", l)
+	}
+}
+
+func TestStatsLinePressure(t *testing.T) {
+	c := &engine.Entry{Container: record.Container{ID: webID, Name: "web"}}
+	now := &engine.Usage{At: time.Now(), Pressure: map[string]cgroup.Pressure{"io": {Some: cgroup.Stall{Avg10: 12.345}}}}
+	l := newStatsLine(c, now, nil)
+	if l.IOPressure != "12.35%" && l.IOPressure != "12.34%" || l.CPUPressure != "--" || l.MemPressure != "--" || len(l.PSI) != 1 {
+		t.Errorf("%+v", l)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/engine"
 )
 
@@ -17,13 +18,19 @@ const noValue = "--"
 type statsLine struct {
 	BlockIO, CPUPerc, Container, ID, MemPerc, MemUsage, Name, NetIO, PIDs string
 
+	// CPUPressure and its like are the share of the last ten seconds in which at
+	// least one of the container's tasks waited for it.
+	CPUPressure, MemPressure, IOPressure string
+
 	Missing []string
 	Notes   map[string]string
+	PSI     map[string]cgroup.Pressure `json:",omitempty"` // times in nanoseconds
 }
 
 // newStatsLine words what a container used; nil usage: it does not run.
 func newStatsLine(c *engine.Entry, now, before *engine.Usage) *statsLine {
 	l := &statsLine{Container: c.ID[:12], ID: c.ID, Name: c.Name, Missing: []string{}, Notes: map[string]string{},
+		CPUPressure: noValue, MemPressure: noValue, IOPressure: noValue,
 		CPUPerc: noValue, MemUsage: noValue + " / " + noValue, MemPerc: noValue, NetIO: noValue, BlockIO: noValue, PIDs: noValue}
 	if now == nil {
 		l.Missing = []string{"block", "cpu", "memory", "net", "pids"}
@@ -42,6 +49,7 @@ func newStatsLine(c *engine.Entry, now, before *engine.Usage) *statsLine {
 			l.MemPerc = fmt.Sprintf("%.2f%%", float64(now.Memory)/float64(now.MemoryLimit)*100)
 		}
 	}
+	l.pressure(now.Pressure)
 	if has("net") {
 		l.NetIO = size(int64(now.NetRx)) + " / " + size(int64(now.NetTx))
 	}
@@ -52,6 +60,15 @@ func newStatsLine(c *engine.Entry, now, before *engine.Usage) *statsLine {
 		l.PIDs = strconv.FormatUint(now.PIDs, 10)
 	}
 	return l
+}
+
+func (l *statsLine) pressure(p map[string]cgroup.Pressure) {
+	l.PSI = p
+	for of, to := range map[string]*string{"cpu": &l.CPUPressure, "memory": &l.MemPressure, "io": &l.IOPressure} {
+		if of, ok := p[of]; ok {
+			*to = fmt.Sprintf("%.2f%%", of.Some.Avg10)
+		}
+	}
 }
 
 // cpuPercent is the share of one CPU's time since the sample before (Docker's

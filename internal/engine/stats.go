@@ -27,7 +27,8 @@ type Usage struct {
 	NetTx       uint64
 	BlockRead   uint64 // bytes
 	BlockWrite  uint64
-	PIDs        uint64 // processes and threads
+	PIDs        uint64                     // processes and threads
+	Pressure    map[string]cgroup.Pressure // by cpu, memory, io; empty without a cgroup
 
 	Missing map[string]string // by cpu, memory, net, block, pids
 	Instead map[string]string
@@ -60,7 +61,7 @@ func usage(c *Entry, table *processTable, memory uint64) *Usage {
 	procs := table.of(c)
 	has := func(controller string) bool { return s != nil && slices.Contains(s.Controllers, controller) }
 	if s != nil { // cpu.stat is there without the controller, too
-		u.CPU = s.CPU.Usage
+		u.CPU, u.Pressure = s.CPU.Usage, s.Pressure
 	} else {
 		u.cpuOf(procs)
 	}
