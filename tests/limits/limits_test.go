@@ -167,6 +167,11 @@ func (l *lab) file(container, name string) string {
 	return l.do(fmt.Sprintf("cat $(rc inspect -f '{{.HostConfig.CgroupPath}}' %s)/%s", container, name))
 }
 
+func (l *lab) id(container string) string {
+	l.Helper()
+	return l.do("rc inspect -f '{{.Id}}' " + container)
+}
+
 // inspect is what rc says of a container.
 type inspect struct {
 	State struct {

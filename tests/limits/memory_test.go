@@ -50,6 +50,7 @@ func (l *lab) killed(what, line, container string) {
 // event at that moment; each further one is another event.
 func (l *lab) oomOfChild() {
 	l.start("--memory=64m --rm=false")
+	id := l.id("box") // there were others of that name
 	for i, want := range []int{1, 2} {
 		if i == 1 {
 			l.do("sleep 8") // by now the shim sleeps, and has to wake for it
@@ -58,7 +59,7 @@ func (l *lab) oomOfChild() {
 			l.Errorf("the child: %d", r.Code)
 		}
 		l.until("the event", func() bool {
-			return strings.Count(l.do("rc events --since 10m --until 0s --filter container=box"), " oom ") == want
+			return strings.Count(l.do("rc events --since 10m --until 0s --filter container="+id), " oom ") == want
 		})
 	}
 	c := l.inspect("box")
