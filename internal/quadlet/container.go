@@ -31,8 +31,8 @@ func (g *generator) container(f *file) *service {
 	g.what(f, s)
 
 	s.add("Service", "ExecStart", g.command(s, "", s.args...))
-	s.add("Service", "ExecStop", g.command(s, "-", "stop", name))
-	// Of a container whose shim was killed, and of a start that came half-way.
+	// No ExecStop=: SIGTERM to the main process is what rc stop does. This is for a
+	// container whose shim was killed, and for a start that came half-way.
 	s.add("Service", "ExecStopPost", g.command(s, "-", "rm", "-v", "-f", name))
 	return s
 }
@@ -68,7 +68,10 @@ func (f *file) mode(s *service) {
 		s.setDefault("Service", "Type", "notify")
 		s.args = append(s.args, "--sdnotify="+f.notify(), "-d")
 	}
-	driver := f.logDriver()
+	driver, given := f.logDriver()
+	if !given && s.lookup("Service", "Type") == "oneshot" {
+		return // in the foreground: what the container prints, the unit prints
+	}
 	s.args = append(s.args, "--log-driver="+driver)
 	if driver == "journald" && !slices.ContainsFunc(f.words("LogOpt"), func(w entry) bool { return strings.HasPrefix(w.value, "tag=") }) {
 		// The container's lines are called as the unit's others are.
@@ -89,17 +92,17 @@ func (f *file) notify() string {
 
 // logDriver is journald unless the file says otherwise: who runs a service looks for
 // its output in the journal.
-func (f *file) logDriver() string {
+func (f *file) logDriver() (driver string, given bool) {
 	e, ok := f.unit.section(f.kind.section).last("LogDriver")
 	switch {
 	case !ok:
-		return "journald"
+		return "journald", false
 	case e.value == "k8s-file":
-		return "json-file"
+		return "json-file", true
 	case e.value != "journald" && e.value != "json-file" && e.value != "none":
 		f.fault(e.at, show(e), "write journald, json-file or none", "rc has no such driver")
 	}
-	return e.value
+	return e.value, true
 }
 
 // checkService faults what [Service] cannot say of a container.

@@ -307,12 +307,15 @@ func testRestart(v *vm) {
 }
 
 func testOneshot(v *vm) {
-	v.file("job.container", "[Container]\nImage=localhost/box\nExec=sh -c \"echo did it; exit 3\"\n[Service]\nType=oneshot\nSuccessExitStatus=3\n")
+	v.file("job.container", "[Container]\nImage=localhost/box\nExec=sh -c \"echo did it; exit 3\"\n[Service]\nType=oneshot\nRemainAfterExit=yes\nSuccessExitStatus=3\n")
 	v.reload()
 	v.as(guest.User, "systemctl --user start job")
-	v.want("job", "ActiveState", "inactive")
+	v.want("job", "ActiveState", "active")
+	v.want("job", "SubState", "exited")
 	v.want("job", "ExecMainStatus", "3")
-	if got := v.unitJournal("job.service"); !strings.Contains(got, "did it") {
+	v.as(guest.User, "systemctl --user stop job")
+	v.want("job", "ActiveState", "inactive")
+	if got := v.unitJournal("job.service"); strings.Count(got, "did it") != 1 {
 		v.t.Error(got)
 	}
 }
