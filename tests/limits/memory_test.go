@@ -8,7 +8,7 @@ import (
 
 func (l *lab) memory() {
 	l.killed("--memory=64m", "rc run --name fat --network none --memory=64m limits load fill 200", "fat")
-	l.is("what 200 MB takes", l.do(run("--memory=300m", "timeout 5 true || true; echo fits")), "fits")
+	l.is("what 200 MB takes", l.do(run("--memory=300m", "timeout 20 load fill 200")+" || true"), "filled")
 
 	l.start("--memory=512m")
 	l.do("rc update --memory=64m box")
@@ -66,7 +66,7 @@ func (l *lab) oomOfChild() {
 	if c.State.Status != "running" || !c.State.OOMKilled {
 		l.Errorf("while it runs on: %+v", c.State)
 	}
-	l.is("its own exit code counts", l.do("rc stop -t 0 box >/dev/null; rc inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' box"), "137 true")
+	l.is("what it says at its end", l.do("rc exec box kill 1; rc wait box >/dev/null; rc inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' box"), "2 true") // Go's end by SIGTERM
 	l.do("rc start box")
 	l.is("the next life is another", l.do("rc inspect -f '{{.State.OOMKilled}}' box"), "false")
 }

@@ -61,7 +61,7 @@ func (l *lab) shares() {
 }
 
 // Nine sleepers beside a shell are easy to count: threads of Go's are not.
-const nineteen = `sh -c 'n=1; for i in $(busybox seq 40); do sleep 1000 & n=$((n+1)); done 2>/tmp/refused; echo $n'`
+const nineteen = `sh -c 'n=1; for i in $(seq 40); do sleep 1000 & n=$((n+1)); done 2>/tmp/refused; echo $n'`
 
 func (l *lab) pids() {
 	// The payload is process 1 of 20, and a shell that cannot fork ends.
