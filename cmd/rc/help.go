@@ -34,7 +34,7 @@ func imageCommands() []*command {
 }
 
 func hostCommands() []*command {
-	return []*command{quadletCommand(), unshareCommand(), infoCommand(), versionCommand()}
+	return []*command{quadletCommand(), generateCommand(), unshareCommand(), infoCommand(), versionCommand()}
 }
 
 // groups are Docker's management commands whose verbs rc has without the group,
@@ -53,8 +53,9 @@ var groups = map[string]struct {
 		"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "pull": "pull", "push": "push", "tag": "tag", "load": "load",
 		"save": "save", "import": "import",
 	}},
-	"system": {"Manage rc", map[string]string{"info": "info", "events": "events"}},
-	"volume": {"Manage volumes", nil},
+	"system":   {"Manage rc", map[string]string{"info": "info", "events": "events"}},
+	"volume":   {"Manage volumes", nil},
+	"generate": {"Write files for other programs", nil},
 }
 
 // find is the command that args begin with, and what is left of them. Another

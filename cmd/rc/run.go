@@ -127,6 +127,7 @@ func (o *runOptions) bindSecurity(fs *pflag.FlagSet) {
 
 // prepare completes the options; the result is the image's name.
 func (o *runOptions) prepare(args []string) (image string, err error) {
+	o.Unit.Args = typed(o.flags, args)
 	if o.Rootfs == "" {
 		if len(args) == 0 {
 			return "", hint.Newf("rc "+o.verb, "see `rc "+o.verb+" --help`", "no image is named")

@@ -81,6 +81,9 @@ func (l *launch) fillRecord() {
 	r.Version, r.ID, r.Created, r.MachineID = 1, l.id, time.Now(), record.MachineID()
 	r.Rootfs, r.Command, r.Labels, r.Annotations = o.Rootfs, p.Spec.Process.Args, p.Labels, p.Spec.Annotations
 	r.AutoRemove, r.TTY, r.Interactive = o.Remove, o.TTY, o.Interactive
+	if r.CreateCommand = o.Unit.Args; len(r.CreateCommand) > 0 {
+		r.CreateFolder, _ = os.Getwd()
+	}
 	if strings.HasPrefix(o.Userns, "auto") {
 		r.OwnIDs = p.UIDMap
 	}

@@ -49,6 +49,11 @@ type Container struct {
 	Restart     RestartPolicy `json:",omitzero"`
 	Log         LogConfig     `json:",omitzero"`
 	Health      *Healthcheck  `json:",omitempty"`
+
+	// How it was made, for `rc generate systemd --new`: the flags of `rc run`, as
+	// --NAME=VALUE, what follows them, and the folder in which they were typed.
+	CreateCommand []string `json:",omitempty"`
+	CreateFolder  string   `json:",omitempty"`
 }
 
 // RestartPolicy says what the shim does when the payload has ended. The zero

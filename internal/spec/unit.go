@@ -14,6 +14,8 @@ type UnitOptions struct {
 	SDNotify      string // who says READY=1: "", conmon, container, healthy, ignore
 	PIDFile       string // gets the payload's pid
 	ConmonPIDFile string // gets the pid of what stays beside the container
+
+	Args []string // the flags, as --NAME=VALUE, and what follows: for a unit that makes the container
 }
 
 // NotifyModes are the values of --sdnotify. In podman conmon is the process that
