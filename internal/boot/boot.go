@@ -92,7 +92,7 @@ func receive(conv *stage.Conn) (*box, error) {
 func (b *box) build() error {
 	steps := []func() error{
 		newCgroupNamespace, b.attachRoot, b.identifyHost, b.mountAll, b.writeSysctls,
-		b.maskPaths, b.sealRoot, b.pivot, b.openTerminal,
+		b.maskPaths, b.prepareMachineID, b.sealRoot, b.pivot, b.openTerminal,
 		b.resolveUser, b.enterWorkdir, b.findCommand,
 	}
 	for _, step := range steps {

@@ -177,6 +177,7 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 		add("seccomp", os.NewFile(uintptr(fd), "seccomp"))
 	}
 	inside := s.cfg.Inside
+	inside.System = s.cfg.Systemd != ""
 	inside.Without, inside.Rows, inside.Cols = s.cfg.Without, s.cfg.Rows, s.cfg.Cols
 	init := &start.InitConfig{Spec: s.cfg.Spec, Inside: inside}
 	s.serviceConfig(init)

@@ -167,10 +167,10 @@ func (p *place) pause() {
 	}
 }
 
-// restart shuts it down the clean way, keeps its files and its machine-id, and what
-// was enabled runs again.
+// restart shuts it down the clean way, keeps its files, and what was enabled runs
+// again. Without a machine-id it is no first boot, which would ask on the console.
 func (p *place) restart() {
-	before := p.in("one", "cat /etc/machine-id; rm /var/trace; echo >/run/gone")
+	before := p.in("one", "cat /etc/machine-id; rm -f /etc/machine-id /var/lib/dbus/machine-id /var/trace; echo >/run/gone")
 	p.must("rc restart one")
 	p.up("one")
 	if got := p.in("one", "cat /etc/machine-id"); got != before {
@@ -189,6 +189,9 @@ func (p *place) reboot() {
 		return p.status("one") == "running 0" && p.must("rc inspect -f '{{.State.StartedAt}}' one") != began
 	})
 	p.up("one")
+	if id := p.must("rc inspect -f '{{.Id}}' one"); p.in("one", "cat /etc/machine-id") != id[:32] {
+		p.t.Error("another machine-id after a reboot")
+	}
 	if got := p.must("rc inspect -f '{{.RestartCount}}' one"); got != "0" {
 		p.t.Errorf("a reboot counts as %s restarts", got)
 	}

@@ -169,6 +169,7 @@ type Inside struct {
 	Username   string   // to resolve in the rootfs; "" when Spec.Process.User is numeric
 	Groups     []string // --group-add
 	Init       bool     // stay as PID 1 and reap
+	System     bool     // of a system container
 	Stdin      bool     // the payload's stdin is a pipe, else /dev/null
 	HomeSet    bool     // HOME was given by the image or the user
 	OwnNet     bool     // bring lo up
