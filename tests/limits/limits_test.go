@@ -50,7 +50,7 @@ func TestLimits(t *testing.T) {
 	}{
 		{"memory", (*lab).memory}, {"oom of a child", (*lab).oomOfChild}, {"cpus", (*lab).cpus}, {"shares", (*lab).shares}, {"pids", (*lab).pids}, {"cpuset", (*lab).cpuset},
 		{"disk", (*lab).disk}, {"weights", (*lab).weights}, {"huge pages", (*lab).hugePages}, {"files by name", (*lab).conf}, {"place", (*lab).place},
-		{"restart", (*lab).restart}, {"out of reach", (*lab).outOfReach}, {"missing controller", (*lab).missing}, {"fallback", (*lab).fallback}, {"stats", (*lab).stats},
+		{"restart", (*lab).restart}, {"out of reach", (*lab).outOfReach}, {"fallback", (*lab).fallback}, {"stand-ins", (*lab).standIns}, {"stats", (*lab).stats},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			l := &lab{t, g}

@@ -1,12 +1,11 @@
 package limits
 
 import (
+	"encoding/json"
 	"strings"
 
 	"github.com/rc-containers/rc/tests/guest"
 )
-
-const user = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"
 
 // systemd delegates no hugetlb controller: whoever wants it hands it down by hand,
 // with the line that rc prints.
@@ -80,8 +79,42 @@ func (l *lab) place() {
 	l.says(run("--cgroups=no-conmon", "true"), "enabled")
 }
 
-// fallback runs where the keeper has no scope: in a unit that is not delegated, of
-// a user without a manager of its own the same.
+// nobodys runs a line as a user whom no systemd knows: no session, no manager, no
+// group of their own.
+func (l *lab) nobodys(line string) guest.Result {
+	l.Helper()
+	return l.as(guest.Root, "cd /home/plain && exec setpriv --reuid plain --regid plain --init-groups env -i HOME=/home/plain USER=plain PATH=$PATH bash -c "+quote(line))
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// standIns is where no limit can be had: what stands in for them is in force, for an
+// exec too, and also after the shim has begun anew to be small.
+func (l *lab) standIns() {
+	if r := l.nobodys(image); r.Code != 0 {
+		l.Fatalf("%+v", r)
+	}
+	r := l.nobodys("rc run --rm --network none --pids-limit=20 limits true")
+	if r.Code != 125 || !strings.Contains(r.Stderr, "find a cgroup of our own") {
+		l.Errorf("without the fallback: %d %s", r.Code, r.Stderr)
+	}
+	r = l.nobodys("rc run -d --name box --network none --cgroup-fallback --memory=64m --pids-limit=20 --cpuset-cpus=1 --cpu-shares=512 limits load sleep 1000")
+	for _, word := range []string{"limits without a cgroup", "--memory is not in force", "by nice 3", "by CPU affinity", "by RLIMIT_NPROC"} {
+		if r.Code != 0 || !strings.Contains(r.Stderr, word) {
+			l.Errorf("%d, not said: %q in\n%s", r.Code, word, r.Stderr)
+		}
+	}
+	for _, when := range []string{"", "sleep 8; "} {
+		r = l.nobodys(when + `rc exec box sh -c 'read -r stat </proc/self/stat; set -- $stat; shift 18; echo nice $1; ulimit -u' && rc exec box load cpus`)
+		l.is("nice value, processes and CPUs "+when, strings.Join(strings.Fields(r.Stdout), " ")+r.Stderr, "nice 3 20 may 1 ran 1")
+	}
+	r = l.nobodys(`rc exec box sh -c 'for i in $(seq 40); do sleep 100 & done' 2>&1; rc exec box true; echo $?; rc rm -f box`)
+	if !strings.Contains(r.Stdout, "can't fork") {
+		l.Errorf("40 of 20 processes: %s%s", r.Stdout, r.Stderr)
+	}
+}
+
+// fallback has what can be had.
 func (l *lab) fallback() {
 	flags := "--cgroup-fallback --hugetlb 1GB:1g --cgroup-conf misc.max='res 1'"
 	r := l.try(run(flags+" --memory=64m", "cat /sys/fs/cgroup/memory.max"))
@@ -93,14 +126,6 @@ func (l *lab) fallback() {
 	}
 }
 
-// missing takes the io and the cpuset controller from the user's systemd.
-func (l *lab) missing() {
-	off := "rc rm -f $(rc ps -aq) >/dev/null 2>&1; true"
-	l.do(off)
-	r := l.as(guest.Root, "cat "+user+"/cgroup.subtree_control")
-	l.Logf("the user's systemd hands down %s", strings.TrimSpace(r.Stdout))
-}
-
 func (l *lab) stats() {
 	l.start("--memory=100m --pids-limit=50 --cpus=0.5 --device-write-bps=/dev/vda:100mb")
 	l.do("rc exec -d box load spin 120; rc exec box load write /disk/f 4194304 >/dev/null")
@@ -109,9 +134,18 @@ func (l *lab) stats() {
 	if !strings.Contains(line, "/ 100MiB") || strings.Contains(line, "--") {
 		l.Errorf("stats: %s", line)
 	}
-	var cpu float64
 	if words := strings.Fields(line); len(words) > 0 {
 		l.near("CPU % of stats", strings.TrimSuffix(words[0], "%"), 50, 8)
 	}
-	_ = cpu
+	var psi struct {
+		PSI map[string]struct {
+			Some struct{ Avg10, Total float64 }
+		}
+	}
+	text := l.do("rc stats --no-stream --format json box")
+	if err := json.Unmarshal([]byte(text), &psi); err != nil || psi.PSI["cpu"].Some.Total == 0 {
+		l.Errorf("no pressure on a throttled CPU: %v %s", err, text)
+	} else {
+		l.Logf("pressure on the CPU: %.1f %% of the last 10 s", psi.PSI["cpu"].Some.Avg10)
+	}
 }
