@@ -27,7 +27,7 @@ func (l *launch) begin(s Streams) (int, error) {
 	}
 	p := &userns.Program{
 		Args: []string{shortID(l.id), l.rec.Name}, Setsid: true,
-		Env:  smallRuntime,
+		Env: smallRuntime,
 		// systemd hears of the end of its own children only (service_set_main_pidref in
 		// its src/core/service.c: "not our child"), and kills others without waiting.
 		Plan: userns.Plan{NonDumpable: true, Orphan: l.opts.Detach && l.notify != nil},

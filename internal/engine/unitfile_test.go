@@ -77,8 +77,8 @@ func TestUnitFileRefused(t *testing.T) {
 		o    UnitOptions
 		want string
 	}{{UnitOptions{Restart: "sometimes"}, "no such policy"}, {UnitOptions{Restart: "no"}, "no such container"}} {
-		if _, _, _, err := w.UnitFile("nobody", &c.o); err == nil {
-			t.Errorf("%+v is no refusal", c)
+		if _, _, _, err := w.UnitFile("nobody", &c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
 }

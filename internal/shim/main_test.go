@@ -31,6 +31,9 @@ var roles = map[string]func(*stage.Conn) int{"rc-shim": Main, settling: Main, "r
 
 func TestMain(m *testing.M) {
 	if role := roles[filepath.Base(os.Args[0])]; role != nil {
+		if filepath.Base(os.Args[0]) == "rc-boot" {
+			boot.Reserve() // as main does
+		}
 		settleAfter, settleAgain, restless = 200*time.Millisecond, 100*time.Millisecond, true
 		parkAfter, parking = 100*time.Millisecond, filepath.Base(os.Args[0]) != settling
 		os.Exit(role(stage.NewConn(4)))
