@@ -124,7 +124,7 @@ const gone = `gone() { while systemctl -q is-active user@1001.service; do sleep 
 func (p *place) command(what string) string {
 	if p.line == "cron" {
 		return fmt.Sprintf("echo '* * * * * user /share/ctx %s >/tmp/cron.out 2>&1' >/etc/cron.d/ctx; while ! test -s /tmp/cron.out; do sleep 0.3; done; "+
-			"rm /etc/cron.d/ctx; while pgrep -f 'rc run.*777' >/dev/null; do sleep 0.3; done; cat /tmp/cron.out", what)
+			"rm /etc/cron.d/ctx; while pgrep -x rc >/dev/null; do sleep 0.3; done; cat /tmp/cron.out", what)
 	}
 	return gone + strings.ReplaceAll(p.line, "CMD", "/share/ctx "+what)
 }
