@@ -86,6 +86,8 @@ func whyNotApplied(set setting, err error) error {
 		fix = "name a whole disk: lsblk"
 	case errors.Is(err, unix.ENODEV): // io.weight of a disk without io.cost says EOPNOTSUPP
 		fix = "give the MAJOR:MINOR of a whole disk: lsblk"
+	case errors.Is(err, unix.ENOSPC): // of a cpuset: nothing is left of it
+		fix = "name some that the group above has: cat cpuset.cpus.effective there"
 	case errors.Is(err, unix.EOPNOTSUPP):
 		fix = "its scheduler has no weights: echo bfq | sudo tee /sys/block/DISK/queue/scheduler; or limit the rate: --device-read-bps"
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE):

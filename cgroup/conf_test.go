@@ -72,3 +72,22 @@ func TestCheckConf(t *testing.T) {
 		t.Error("Lifts")
 	}
 }
+
+// A cpuset with processes cannot be emptied: it gets all that the group above has.
+func TestCpusetIsGivenAll(t *testing.T) {
+	f, s := mine(t, "cpuset")
+	g, err := s.Create("s", Resources{CpusetCPUs: "1"})
+	must(t, err)
+	f.put(s.Path, "cpuset.cpus.effective", "0-3\n")
+	d, err := openDir(g.Path)
+	must(t, err)
+	defer d.close()
+	must(t, d.writeAll("cpuset.cpus"))
+	if got := f.get(g.Path, "cpuset.cpus"); got != "0-3" {
+		t.Errorf("%q", got)
+	}
+	must(t, g.Update(Resources{CpusetCPUs: "1"}, Resources{}))
+	if got := f.get(g.Path, "cpuset.cpus"); got != emptyList { // the fake lets it be emptied
+		t.Errorf("%q", got)
+	}
+}

@@ -21,6 +21,9 @@ func (d *dir) apply(set setting) error {
 		return d.weigh(set, "")
 	}
 	err := d.write(set.file, set.value)
+	if errors.Is(err, unix.ENOSPC) && set.value == emptyList {
+		err = d.writeAll(set.file)
+	}
 	switch {
 	// The one file whose write succeeds and still does not hold.
 	case err == nil && set.file == "cpuset.cpus":
@@ -35,6 +38,22 @@ func (d *dir) apply(set setting) error {
 		return hint.New("apply --memory-swap", err, "boot with swapaccount=1 on the kernel's command line, or leave --memory-swap out")
 	}
 	return whyNotApplied(set, err)
+}
+
+// writeAll gives a group all CPUs or memory nodes of the one above it: where
+// processes stand in it the kernel does not let the list be emptied (ENOSPC;
+// kernel/cgroup/cpuset.c, validate_change).
+func (d *dir) writeAll(file string) error {
+	up, err := d.at("..")
+	if err != nil {
+		return err
+	}
+	defer up.close()
+	all, err := up.read(file + ".effective")
+	if err != nil {
+		return err
+	}
+	return d.write(file, strings.TrimSpace(all))
 }
 
 // cpusHold checks a cpuset against what the kernel made of it: CPUs that the

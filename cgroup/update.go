@@ -11,11 +11,14 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 )
 
+// emptyList in a cpuset file inherits what the group above has.
+const emptyList = "\n"
+
 // unset is the value of each file that asks for nothing (cgroup-v2.rst, the
 // defaults of each file).
 var unset = map[string]string{
 	"memory.max": "max", "memory.swap.max": "max", "memory.low": "0", "cpu.max": "max 100000", "cpu.weight": "100", "pids.max": "max",
-	"cpuset.cpus": "\n", "cpuset.mems": "\n", ioWeight: "default", // an empty line is an empty list: the parent's
+	"cpuset.cpus": emptyList, "cpuset.mems": emptyList, ioWeight: "default",
 	"memory.high": "max", "memory.min": "0", "memory.oom.group": "0", "memory.swap.high": "max", "memory.zswap.max": "max",
 	"cpu.idle": "0", "cpu.max.burst": "0", "cpu.weight.nice": "0", "cpuset.cpus.partition": "member",
 	"cgroup.max.depth": "max", "cgroup.max.descendants": "max",
