@@ -22,5 +22,5 @@ func (s *Subtree) handsDown(name, giver string) string {
 		}
 	}
 	slices.Reverse(way)
-	return "sudo sh -c 'for d in " + strings.Join(way, " ") + "; do echo +" + name + " >$d/" + controlFile + "; done' (until the next boot: systemd has no setting for it)"
+	return "sudo sh -c 'for d in " + strings.Join(way, " ") + "; do echo +" + name + " >$d/" + controlFile + "; done' # until the next boot: systemd has no setting for it"
 }

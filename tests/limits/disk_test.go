@@ -38,7 +38,8 @@ func (l *lab) disk() {
 
 // A partition's limit is its disk's, with a line that says so.
 func (l *lab) partition() {
-	r := l.as(guest.Root, `dd if=/dev/zero of=/tmp/img bs=1M count=8 status=none && echo '2048,,83' | sfdisk -q /tmp/img && losetup -P -f --show /tmp/img`)
+	r := l.as(guest.Root, `truncate -s 8M /tmp/img && mbr() { dd of=/tmp/img bs=1 seek=$1 conv=notrunc status=none; } &&
+		printf '\0\0\0\0\x83\0\0\0\0\x08\0\0\0\x20\0\0' | mbr 446 && printf '\x55\xaa' | mbr 510 && losetup -P -f --show /tmp/img`)
 	loop := strings.TrimSpace(r.Stdout)
 	if r.Code != 0 {
 		l.Logf("no disk with a partition here: %s", r.Stderr)
