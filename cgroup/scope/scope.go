@@ -110,6 +110,9 @@ func ask(sockets []string, uid int, what func(*manager) error) error {
 			continue
 		}
 		m, err := dial(socket, i > 0)
+		if errors.Is(err, unix.ECONNREFUSED) { // left behind by one that has ended
+			continue
+		}
 		if err != nil {
 			failed = err
 			continue

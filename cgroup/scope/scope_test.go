@@ -116,6 +116,9 @@ func TestAsksAtTheBusNext(t *testing.T) {
 	must(t, err)
 	l.SetUnlinkOnClose(false)
 	must(t, l.Close())
+	if _, err := join([]string{dead}, 5); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a socket left behind: %v", err)
+	}
 	_, err = join([]string{dead, b.socket}, os.Getuid())
 	says(t, err, "org.example.No")
 	if !strings.HasPrefix(b.called(), "Hello ") {
