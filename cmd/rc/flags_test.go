@@ -82,7 +82,7 @@ func TestEveryRunFlagBindsToOneField(t *testing.T) {
 			if len(set) != 0 {
 				t.Errorf("%s is set by %v", name, set)
 			}
-		case "Health": // a group of them
+		case "Health", "Unit": // groups of them
 		case "DNSOption":
 			if !slices.Equal(set, []string{"dns-option", "dns-opt"}) {
 				t.Errorf("%s is set by %v", name, set)

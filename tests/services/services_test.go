@@ -265,6 +265,7 @@ func (l *lab) socket() {
 // A unit of the system's with User=, of one who lingers and of one who does not: the
 // limit holds in the unit's own subtree.
 func (l *lab) system() {
+	l.must(guest.Root, "install -d -o plain -g plain -m 700 /home/plain") // the disk has the other's only
 	l.must(guest.Plain, image)
 	for _, user := range []string{guest.User, guest.Plain} {
 		name := "sys-" + user
