@@ -38,17 +38,19 @@ func TestCgroup(t *testing.T) {
 		"slirp": {}, "none": {"--network", "none"}, "host": {"--network", "host"}, "joined": {"--network", "container:victim"},
 	} {
 		for how, f := range map[string][]string{
-			"default":    {},
-			"capable":    mighty,
-			"privileged": {"--privileged"},
-			"sys":        {"-v", "/sys:/sys"},
-			"sys+caps":   flags(mighty, []string{"-v", "/sys:/sys"}),
-			"elsewhere":  flags(mighty, []string{"-v", "/sys:/hostsys"}),
-			"itself":     {"-v", "/sys/fs/cgroup:/cg", "--privileged"},
-			"root":       flags(mighty, []string{"-v", "/:/host"}),
-			"pid":        flags(mighty, []string{"--pid", "host"}),
-			"writable":   flags(mighty, []string{"--security-opt", "writable-cgroups"}),
-			"ids":        {"--privileged", "--userns", "host", "-v", "/sys:/sys"},
+			"default":     {},
+			"capable":     mighty,
+			"privileged":  {"--privileged"},
+			"sys":         {"-v", "/sys:/sys"},
+			"sys+caps":    flags(mighty, []string{"-v", "/sys:/sys"}),
+			"elsewhere":   flags(mighty, []string{"-v", "/sys:/hostsys"}),
+			"itself":      {"-v", "/sys/fs/cgroup:/cg", "--privileged"},
+			"root":        flags(mighty, []string{"-v", "/:/host"}),
+			"pid":         flags(mighty, []string{"--pid", "host"}),
+			"writable":    flags(mighty, []string{"--security-opt", "writable-cgroups"}),
+			"system":      {"--systemd=always"},
+			"system+caps": flags(mighty, []string{"--systemd=always"}),
+			"ids":         {"--privileged", "--userns", "host", "-v", "/sys:/sys"},
 		} {
 			t.Run(network+"/"+how, func(t *testing.T) { bendCgroups(t, dir, heart, flags(net, f)) })
 		}
