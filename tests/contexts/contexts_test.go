@@ -119,7 +119,8 @@ func (w *world) must(user, line string) string {
 }
 
 // gone waits until plain has logged out for good.
-const gone = `gone() { while systemctl -q is-active user@1001.service; do sleep 0.3; done; }; `
+// A systemd that is just ending its units is not active any more.
+const gone = `gone() { while pgrep -u plain >/dev/null || test "$(systemctl is-active user@1001.service)" != inactive; do sleep 0.3; done; }; `
 
 func (p *place) command(what string) string {
 	if p.line == "cron" {
