@@ -267,6 +267,8 @@ func (l *lab) socket() {
 func (l *lab) system() {
 	l.must(guest.Root, "install -d -o plain -g plain -m 700 /home/plain") // the disk has the other's only
 	l.must(guest.Plain, image)
+	// The logout takes /run/user/1001 away some seconds later: from under a start, too.
+	l.must(guest.Root, "for i in $(seq 60); do [ -e /run/user/1001 ] || break; sleep 1; done")
 	for _, user := range []string{guest.User, guest.Plain} {
 		name := "sys-" + user
 		l.must(guest.Root, fmt.Sprintf("cat >/etc/systemd/system/%s.service <<'END'\n[Service]\nUser=%s\nType=notify\nDelegate=yes\nKillMode=mixed\nTimeoutStartSec=180\n"+
