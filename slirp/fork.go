@@ -64,6 +64,17 @@ func OwnNamespaces() Namespaces {
 	return own
 }
 
+// Different names those in which n and other differ, in order.
+func (n Namespaces) Different(other Namespaces) []string {
+	var names []string
+	for _, name := range sharedNamespaces {
+		if n[name] != other[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Fork has the keeper start a program; the files are borrowed. A keeper that dies
 // meanwhile is ErrNoKeeper, and the program is gone with it, or ends as soon as
 // the caller closes its end of the conversation.

@@ -68,6 +68,9 @@ type Welcome struct {
 	// there is none, and NoGroup says why.
 	Group   string         `json:",omitempty"`
 	NoGroup *stage.Failure `json:",omitempty"`
+	// Namespaces are the keeper's own of the host, with a Group only: what it starts
+	// is in them.
+	Namespaces Namespaces `json:",omitempty"`
 }
 
 // Attach asks for the network of one container. The descriptors of its network

@@ -48,7 +48,9 @@ type home struct {
 	pid     int    // the keeper's
 	group   string // the cgroup in which it stands, for containers; "" with noGroup
 	noGroup error
-	far     bool // the kernel lets only the keeper start somebody there
+
+	namespaces slirp.Namespaces // of the host, in which it lives; with a group only
+	far        bool             // the kernel lets only the keeper start somebody there
 }
 
 func (h *home) close() {

@@ -116,6 +116,9 @@ func (h *home) likeUs() error {
 	if err != nil {
 		return hint.New(op, err, fix)
 	}
+	if different := h.namespaces.Different(slirp.OwnNamespaces()); len(different) > 0 {
+		return hint.Newf(op, fix, "the keeper, which has to start it, lives in other namespaces of the host: %s", strings.Join(different, ", "))
+	}
 	for _, key := range inherited {
 		if ours[key] != theirs[key] {
 			return hint.Newf(op, fix, "the keeper, which has to start it, was born in a login with other rights: %s %s there, %s here",
@@ -150,7 +153,7 @@ func statusLines(pid string) (map[string]string, error) {
 
 // settled takes from a greeting where the keeper stands.
 func (h *home) settled(w *slirp.Welcome) {
-	h.pid, h.group = w.PID, w.Group
+	h.pid, h.group, h.namespaces = w.PID, w.Group, w.Namespaces
 	if w.NoGroup != nil {
 		h.noGroup = w.NoGroup.Error()
 	}

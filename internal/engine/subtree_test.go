@@ -42,16 +42,26 @@ func TestBothReasons(t *testing.T) {
 // A child of the keeper's would have the keeper's groups: nobody may be given a
 // container that can read less, or more, than the one he started yesterday.
 func TestKeeperLikeUs(t *testing.T) {
-	if err := (&home{pid: os.Getpid()}).likeUs(); err != nil {
+	if err := (&home{pid: os.Getpid(), namespaces: slirp.OwnNamespaces()}).likeUs(); err != nil {
 		t.Errorf("not like itself: %v", err)
 	}
-	if err := (&home{pid: 1 << 30}).likeUs(); !errors.Is(err, unix.ENOENT) {
+	if err := (&home{pid: 1 << 30, namespaces: slirp.OwnNamespaces()}).likeUs(); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("a keeper that is gone: %v", err)
 	}
 	other := otherUsersProcess(t)
-	err := (&home{pid: other}).likeUs()
+	err := (&home{pid: other, namespaces: slirp.OwnNamespaces()}).likeUs()
 	if err == nil || !strings.Contains(err.Error(), "Groups") || !strings.Contains(err.Error(), "ps -C rc-net") {
 		t.Errorf("other groups: %v", err)
+	}
+}
+
+// What the keeper starts would be in its own network: where nobody asked for a
+// limit, the container does without its cgroup rather than that.
+func TestKeeperInAnotherNetwork(t *testing.T) {
+	there := slirp.OwnNamespaces()
+	there["net"]++
+	if err := (&home{pid: os.Getpid(), namespaces: there}).likeUs(); err == nil || !strings.Contains(err.Error(), "of the host: net;") {
+		t.Errorf("another network namespace: %v", err)
 	}
 }
 

@@ -3,9 +3,7 @@ package keeper
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -54,32 +52,15 @@ func checkFork(r *slirp.Fork, mount, conn *os.File) error {
 	if len(r.Args) == 0 || len(r.Args) > 16 || len(r.Env) > 16 {
 		return fmt.Errorf("%d arguments, %d variables: %w", len(r.Args), len(r.Env), unix.EINVAL)
 	}
-	if own := slirp.OwnNamespaces(); !maps.Equal(own, r.Namespaces) {
+	if different := slirp.OwnNamespaces().Different(r.Namespaces); len(different) > 0 {
 		return fmt.Errorf("the keeper lives in other namespaces of the host (%s), and would start the container there: %w",
-			strings.Join(different(own, r.Namespaces), ", "), unix.EXDEV)
+			strings.Join(different, ", "), unix.EXDEV)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(conn.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return fmt.Errorf("the conversation is no socket: %w", errors.Join(err, unix.ENOTSOCK))
 	}
 	return ofU0(mount)
-}
-
-// different names the namespaces in which a and b differ.
-func different(a, b slirp.Namespaces) []string {
-	var names []string
-	for name := range maps.Keys(a) {
-		if a[name] != b[name] {
-			names = append(names, name)
-		}
-	}
-	for name := range maps.Keys(b) {
-		if _, both := a[name]; !both {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 // ofU0 checks that f is a mount namespace which belongs to our own user namespace.

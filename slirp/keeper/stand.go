@@ -102,6 +102,9 @@ func (s *stand) describe(w *slirp.Welcome) {
 	if w.Group = group; err != nil {
 		w.NoGroup = stage.Fail(err)
 	}
+	if group != "" {
+		w.Namespaces = slirp.OwnNamespaces()
+	}
 }
 
 // idleLimit is how long the keeper stays without a connection.
