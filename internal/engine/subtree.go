@@ -24,8 +24,8 @@ func (e *Engine) subtree() (*cgroup.Subtree, error) {
 	if herr != nil {
 		return nil, err
 	}
-	if s, err := h.unit(); err == nil {
-		return s, nil
+	if s, uerr := h.unit(); !errors.Is(uerr, errNoUnit) {
+		return s, uerr
 	}
 	return h.subtree(err)
 }
@@ -34,13 +34,19 @@ func (e *Engine) subtree() (*cgroup.Subtree, error) {
 var errNoUnit = errors.New("no unit of ours")
 
 // unit is the subtree of a unit of the user's systemd in which we stand, where that
-// was delegated: then the container belongs there, and ends with it.
+// was delegated: then the container belongs there, and ends with it. errNoUnit where
+// it was not; a question without an answer is neither, since a container that is
+// put elsewhere on a guess outlives its unit.
 func (h *home) unit() (*cgroup.Subtree, error) {
 	group, inode := cgroup.OwnUnit()
 	if group == "" {
 		return nil, errNoUnit
 	}
-	if yes, err := h.keeper.Delegated(group, inode); err != nil || !yes {
+	yes, err := h.keeper.Delegated(group, inode)
+	if err != nil {
+		return nil, hint.New("ask systemd whether "+group+" was delegated", reason(err), "try again, or say so: --cgroups=split")
+	}
+	if !yes {
 		return nil, errNoUnit
 	}
 	return cgroup.FindDelegated(group)
