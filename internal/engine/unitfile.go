@@ -40,14 +40,15 @@ const killTime = time.Minute
 // UnitFile makes the unit of a container. name ends with .service. note is what its
 // user should know, "" for nothing.
 func (e *Engine) UnitFile(ref string, o *UnitOptions) (name, text, note string, err error) {
+	if !slices.Contains(restarts, o.Restart) {
+		return "", "", "", hint.Newf("--restart-policy "+o.Restart, "choose one of "+strings.Join(restarts, ", "), "no such policy")
+	}
 	op := "generate a unit of container " + ref
 	entry, err := e.find(ref, op)
 	if err != nil {
 		return "", "", "", err
 	}
 	switch {
-	case !slices.Contains(restarts, o.Restart):
-		return "", "", "", hint.Newf("--restart-policy "+o.Restart, "choose one of "+strings.Join(restarts, ", "), "no such policy")
 	case entry.AutoRemove && !o.New:
 		return "", "", "", hint.Newf(op, "let the unit make it: --new", "it is removed when it ends (--rm)")
 	case o.New && len(entry.CreateCommand) == 0:
