@@ -185,6 +185,18 @@ func TestDelegatedUnit(t *testing.T) {
 	}
 }
 
+// systemd can leave a first message in its buffer: see nudge.
+func TestNudge(t *testing.T) {
+	b := newBus(t)
+	b.lazy = true
+	b.on("GetUnit", answer{body: []any{dbus.ObjectPath("/unit/job")}})
+	b.on("ControlGroup", answer{body: []any{dbus.MakeVariant("/x/job.service")}})
+	b.on("Delegate", answer{body: []any{dbus.MakeVariant(true)}})
+	if yes, err := b.manager(false).delegated("job.service", "/x/job.service"); !yes || err != nil {
+		t.Errorf("%v, %v", yes, err)
+	}
+}
+
 func TestSockets(t *testing.T) {
 	if got := sockets(1000); got[0] != "/run/user/1000/systemd/private" || got[1] != "/run/user/1000/bus" {
 		t.Errorf("%v", got)
