@@ -34,10 +34,24 @@ func (p Place) Make(s *Subtree, id string, r Resources) (Made, error) {
 	}
 	var err error
 	if m.Group, err = s.CreateIn(p.Parent, id, held); err != nil {
-		m.Rest, m.Why = r, err
-		m.Group, _ = s.CreateIn(p.Parent, id, Resources{})
+		m.Why = err
+		s.makeLess(p.Parent, id, r, &m)
 	}
 	return m, nil
+}
+
+// makeLess is for a controller that is there and still refuses (huge pages of a size
+// that the processor has not, a disk without a scheduler): the other limits hold.
+func (s *Subtree) makeLess(parent, id string, r Resources, m *Made) {
+	for _, refuses := range s.Controllers {
+		held, rest := r.Split(slices.DeleteFunc(slices.Clone(s.Controllers), func(c string) bool { return c == refuses }))
+		if g, err := s.CreateIn(parent, id, held); err == nil {
+			m.Group, m.Rest = g, rest
+			return
+		}
+	}
+	m.Rest = r
+	m.Group, _ = s.CreateIn(parent, id, Resources{})
 }
 
 // Split parts r into what the controllers can give and the rest.

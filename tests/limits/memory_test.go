@@ -56,7 +56,7 @@ func (l *lab) oomOfChild() {
 			l.do("sleep 8") // by now the shim sleeps, and has to wake for it
 		}
 		if r := l.try("rc exec box load fill 200"); r.Code != 137 {
-			l.Errorf("the child: %d", r.Code)
+			l.Errorf("the child: %+v", r)
 		}
 		l.until("the event", func() bool {
 			return strings.Count(l.do("rc events --since 10m --until 0s --filter container="+id), " oom ") == want

@@ -434,7 +434,8 @@ func TestReboot(t *testing.T) {
 	v.file("web.container", web)
 	v.file("web.volume", "[Volume]\n")
 	v.reload()
-	v.as(guest.User, "systemctl --user start web && sync")
+	// It is ready before its command has written: what is cut off then was promised to nobody.
+	v.as(guest.User, "systemctl --user start web && until rc exec systemd-web cat /data/starts | grep -q web; do sleep 0.3; done; sync")
 	v.want("web", "ActiveState", "active")
 	v.Kill()
 	if err := v.Boot(context.Background()); err != nil {
@@ -445,6 +446,7 @@ func TestReboot(t *testing.T) {
 	v.install()
 	v.restartManager()
 	v.want("web", "ActiveState", "active")
+	v.as(guest.User, "for i in $(seq 60); do test $(rc exec systemd-web cat /data/starts | wc -l) = 2 && exit; sleep 1; done; exit 0")
 	if out := v.as(guest.User, "rc ps --format '{{.Names}}' && rc exec systemd-web cat /data/starts"); out != "systemd-web\nfrom web\nfrom web\n" {
 		t.Error(out)
 	}
