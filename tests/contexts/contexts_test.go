@@ -73,7 +73,7 @@ func TestContexts(t *testing.T) {
 	if os.Getenv("RC_GUEST") == "" {
 		t.Skip("boots a virtual machine: set RC_GUEST=1, or make test-vm")
 	}
-	g := guest.Start(t, guest.Options{Share: map[string]string{"bin": programs(t), "ctx": "ctx"}})
+	g := guest.Start(t, guest.Options{Share: map[string]string{"bin": guest.Programs(t), "ctx": "ctx"}})
 	w := &world{t, g}
 	w.must(guest.User, "/share/ctx image")
 	w.must(guest.Login(guest.Plain), "/share/ctx image")

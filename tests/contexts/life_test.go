@@ -1,10 +1,7 @@
 package contexts
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
-	"testing"
 
 	"github.com/rc-containers/rc/tests/guest"
 )
@@ -79,18 +76,4 @@ func (w *world) missing() row {
 	r := w.run(guest.Login(guest.Plain), "rc run --rm --network=none --cpuset-cpus=0 small true")
 	return w.refused(place{name: "login where the user's systemd has not the controller", says: []string{
 		"the cpuset controller is not delegated", "/etc/systemd/system/user@.service.d", "Delegate=cpu cpuset io memory pids"}}, r)
-}
-
-// programs is the folder of rc's programs.
-func programs(t *testing.T) string {
-	dir := os.Getenv("RC_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	for _, name := range []string{"rc", "rc-init", "rc-net", "rc-image"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Fatalf("%v: run `make` first, or set RC_BIN to a folder with the four programs", err)
-		}
-	}
-	return dir
 }

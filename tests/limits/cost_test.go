@@ -32,7 +32,7 @@ done`
 // once is measured again beside what is known already.
 func TestCost(t *testing.T) {
 	guest.Require(t)
-	l := &lab{t, guest.Start(t, guest.Options{Share: map[string]string{"bin": programs(t), "load": compiled(t)}, Counted: true})}
+	l := &lab{t, guest.Start(t, guest.Options{Share: map[string]string{"bin": guest.Programs(t), "load": guest.Compiled(t, "./load")}, Counted: true})}
 	l.do(image)
 	var without, with []int
 	for range 3 {
@@ -72,7 +72,7 @@ journalctl -q --no-pager -o cat --since=@%s _COMM=systemd _UID=1000 | sed -n 's/
 // first container starts. Starts after it say nothing over D-Bus.
 func TestAskedOnce(t *testing.T) {
 	guest.Require(t)
-	l := &lab{t, guest.Start(t, guest.Options{Share: map[string]string{"bin": programs(t), "load": compiled(t)}})}
+	l := &lab{t, guest.Start(t, guest.Options{Share: map[string]string{"bin": guest.Programs(t), "load": guest.Compiled(t, "./load")}})}
 	l.do("systemctl --user log-level debug")
 	calls := func(line string) []string {
 		t.Helper()

@@ -10,9 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,7 +38,7 @@ func TestLimits(t *testing.T) {
 	guest.Require(t)
 	// By counted instructions: a share of a CPU is then one of what was executed,
 	// however busy this machine is (43 % of 50 were seen by the clock).
-	g := guest.Start(t, guest.Options{Counted: true, Share: map[string]string{"bin": programs(t), "load": compiled(t)}})
+	g := guest.Start(t, guest.Options{Counted: true, Share: map[string]string{"bin": guest.Programs(t), "load": guest.Compiled(t, "./load")}})
 	l := &lab{t, g}
 	l.do(image)
 	for _, part := range []struct {
@@ -58,31 +55,6 @@ func TestLimits(t *testing.T) {
 			part.run(l)
 		})
 	}
-}
-
-// programs is the folder of rc's programs.
-func programs(t *testing.T) string {
-	dir := os.Getenv("RC_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	for _, name := range []string{"rc", "rc-init", "rc-net", "rc-image"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Fatalf("%v: run `make` first, or set RC_BIN to a folder with the four programs", err)
-		}
-	}
-	return dir
-}
-
-// compiled is the program of ./load.
-func compiled(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "load")
-	c := exec.Command("go", "build", "-o", path, "./load")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
 }
 
 // slow is the limit of one line: everything is 15 to 20 times slower in there.

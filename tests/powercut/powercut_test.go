@@ -60,7 +60,7 @@ func TestPowerCuts(t *testing.T) {
 	seed := number(t, "RC_POWERCUT_SEED", uint64(time.Now().UnixNano()))
 	cuts := int(number(t, "RC_POWERCUT_CUTS", 20))
 	t.Logf("RC_POWERCUT_SEED=%d, %d cuts", seed, cuts)
-	d := &drill{random: rand.New(rand.NewPCG(seed, 0)), l: newLedger(), home: filepath.Join(t.TempDir(), "home.ext4"), bin: programs(t)}
+	d := &drill{random: rand.New(rand.NewPCG(seed, 0)), l: newLedger(), home: filepath.Join(t.TempDir(), "home.ext4"), bin: guest.Programs(t)}
 	if err := guest.NewDisk(d.home, 4096); err != nil {
 		t.Fatal(err)
 	}
@@ -172,18 +172,4 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return n
-}
-
-// programs returns the folder of rc's programs.
-func programs(t *testing.T) string {
-	dir := os.Getenv("RC_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	for _, name := range []string{"rc", "rc-init", "rc-net", "rc-image"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Fatalf("%v: run `make` first, or set RC_BIN to a folder with the four programs", err)
-		}
-	}
-	return dir
 }

@@ -31,7 +31,7 @@ func boot(t *testing.T, o guest.Options) *vm {
 	if os.Getenv("RC_GUEST") == "" {
 		t.Skip("boots a virtual machine: set RC_GUEST=1, or make test-vm")
 	}
-	o.Share = map[string]string{"bin": programs(t)}
+	o.Share = map[string]string{"bin": guest.Programs(t)}
 	if registry, err := exec.LookPath("docker-registry"); err == nil {
 		o.Share["registry"] = registry
 	}
@@ -51,20 +51,6 @@ done`)
   for a in sh sleep cat echo env id touch kill test; do ln -sf busybox tree/bin/$a; done &&
   tar -C tree -c . | rc import - localhost/box
 }`)
-}
-
-func programs(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("RC_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	for _, name := range []string{"rc", "rc-init", "rc-net", "rc-image"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Fatalf("%v: run `make` first, or set RC_BIN to a folder with the four programs", err)
-		}
-	}
-	return dir
 }
 
 // try runs a line and returns what it printed, and its exit code.

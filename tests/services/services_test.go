@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,7 +40,7 @@ func TestServices(t *testing.T) {
 	if err := guest.NewDisk(home, 512); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t, guest.Start(t, guest.Options{Home: home, Share: map[string]string{"bin": programs(t), "payload": compiled(t)}})}
+	l := &lab{t, guest.Start(t, guest.Options{Home: home, Share: map[string]string{"bin": guest.Programs(t), "payload": guest.Compiled(t, "./payload")}})}
 	l.do(image)
 	// One container that stays keeps the keeper, as in a login at work.
 	l.do("rc run -d --name stays svc sleep 100000")
@@ -55,31 +53,6 @@ func TestServices(t *testing.T) {
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(&lab{t, l.g}) })
 	}
-}
-
-// programs is the folder of the four.
-func programs(t *testing.T) string {
-	dir := os.Getenv("RC_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	for _, name := range []string{"rc", "rc-init", "rc-net", "rc-image"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Fatalf("%v: run `make` first, or set RC_BIN to a folder with the four programs", err)
-		}
-	}
-	return dir
-}
-
-// compiled is the program of ./payload.
-func compiled(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "payload")
-	c := exec.Command("go", "build", "-o", path, "./payload")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
 }
 
 func (l *lab) as(user, line string) guest.Result {
