@@ -81,6 +81,17 @@ type Attach struct {
 	Ports        []Port
 	HostLoopback bool // let 10.0.2.2 reach the host's loopback
 	IPv6         bool // also when the host itself has no IPv6 route
+
+	// Name and Hostname are what DNS answers for on every network, besides the ID
+	// (whole, and its first 12 digits) and each Endpoint's aliases.
+	Name     string `json:",omitempty"`
+	Hostname string `json:",omitempty"`
+	// Endpoints are bridge networks; none: a slirp4netns of its own, or what Driver says.
+	Endpoints []Endpoint `json:",omitempty"`
+	Driver    string     `json:",omitempty"` // without Endpoints: "slirp4netns" (also "") or "pasta"
+	// Fallback: nobody named the network. Where there can be no bridge (no nf_tables)
+	// the container gets a slirp4netns of its own, and Attached.Note says so.
+	Fallback bool `json:",omitempty"`
 }
 
 // Attached describes the network that the container now has.
@@ -92,4 +103,10 @@ type Attached struct {
 	MTU     int
 	IPv6    bool   // an address below fd00::/64 comes by router advertisement
 	Ports   []Port // with the host ports that were chosen
+
+	// Endpoints are the bridge networks; IP, Prefix, Gateway and DNS above are then those
+	// of the first. The descriptor of N0, the user's network namespace, comes beside it:
+	// a live shim keeps it, so that a new keeper gets it back.
+	Endpoints []EndpointStatus `json:",omitempty"`
+	Note      string           `json:",omitempty"` // what the user should know of it
 }

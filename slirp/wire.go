@@ -15,12 +15,13 @@ type Request struct {
 	Attach *Attach `json:",omitempty"`
 	Fork   *Fork   `json:",omitempty"`
 	Unit   *Unit   `json:",omitempty"`
+	Change *Change `json:",omitempty"`
 }
 
 // Kinds counts the fields that are set.
 func (r *Request) Kinds() int {
 	n := 0
-	for _, set := range []bool{r.Hello != nil, r.Attach != nil, r.Fork != nil, r.Unit != nil} {
+	for _, set := range []bool{r.Hello != nil, r.Attach != nil, r.Fork != nil, r.Unit != nil, r.Change != nil} {
 		if set {
 			n++
 		}
