@@ -31,6 +31,7 @@ type answer struct {
 	body    []any
 	refusal string
 	job     string // result of JobRemoved that follows, for the job /job/1
+	half    bool   // half a signal follows
 }
 
 func newBus(t *testing.T) *bus {
@@ -51,7 +52,11 @@ func newBus(t *testing.T) *bus {
 	return b
 }
 
-func (b *bus) on(member string, a ...answer) { b.answers[member] = a }
+func (b *bus) on(member string, a ...answer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers[member] = a
+}
 
 func (b *bus) called() string {
 	b.mu.Lock()
@@ -121,6 +126,11 @@ func (b *bus) answer(r *bufio.Reader, c net.Conn) {
 		if a.job != "" {
 			b.send(c, jobRemoved("/job/7", "done")) // somebody else's
 			b.send(c, jobRemoved("/job/1", a.job))
+		}
+		if a.half {
+			var w strings.Builder
+			must(b.t, jobRemoved("/job/9", "done").EncodeTo(&w, binary.LittleEndian))
+			_, _ = c.Write([]byte(w.String()[:20]))
 		}
 	}
 }

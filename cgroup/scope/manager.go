@@ -1,13 +1,17 @@
 package scope
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -28,46 +32,99 @@ const (
 // manager is a conversation with a systemd.
 type manager struct {
 	conn     *dbus.Conn
-	object   dbus.BusObject
 	removed  chan *dbus.Signal
+	ctx      context.Context // ends with the conversation
+	cancel   context.CancelFunc
 	deadline time.Time
-	closed   chan struct{}
 }
 
 // dial connects to a systemd's private socket, or to a bus on which it is. Every
 // later wait on it ends with askLimit.
 func dial(socket string, bus bool) (*manager, error) {
-	deadline := time.Now().Add(askLimit)
+	m := &manager{removed: make(chan *dbus.Signal, 64), deadline: time.Now().Add(askLimit)}
 	c, err := net.DialTimeout("unix", socket, askLimit)
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(deadline)
+	_ = c.SetDeadline(m.deadline)
 	if err := sameMachine(c); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	conn, err := dbus.NewConn(c)
-	if err != nil {
+	m.ctx, m.cancel = context.WithDeadline(context.Background(), m.deadline)
+	if m.conn, err = dbus.NewConn(&stream{Conn: c, over: m.cancel}, dbus.WithContext(m.ctx)); err != nil {
+		m.cancel()
 		_ = c.Close()
 		return nil, err
 	}
-	m := &manager{conn: conn, object: conn.Object(service, root), removed: make(chan *dbus.Signal, 64), deadline: deadline, closed: make(chan struct{})}
 	// Without a name, so that the other side takes who we are from the kernel: what
 	// getuid(2) says is 0 in our user namespace (D-Bus specification, "EXTERNAL").
-	err = conn.Auth([]dbus.Auth{dbus.AuthExternal("")})
+	err = m.conn.Auth([]dbus.Auth{dbus.AuthExternal("")})
 	if err == nil && bus {
 		err = m.subscribe()
 	}
 	if err != nil {
 		m.close()
-		return nil, fmt.Errorf("%s: %w", socket, err)
+		return nil, fmt.Errorf("%s: %w", socket, m.reason(err))
 	}
-	conn.Signal(m.removed)
+	m.conn.Signal(m.removed)
 	if !bus {
 		go m.nudge()
 	}
 	return m, nil
+}
+
+// stream is the connection as the library's reader may have it. godbus 5.2.2 panics
+// in each of its transports when reading fails in the middle of a message, which is
+// where a conversation of ours may end: its reader then ends in silence instead, and
+// the end of the context is what everybody else sees.
+type stream struct {
+	net.Conn
+	over  context.CancelFunc
+	begun atomic.Bool // the handshake is over: who reads is the library's goroutine
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err != nil && s.begun.Load() {
+		s.over()
+		runtime.Goexit()
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte("BEGIN")) {
+		s.begun.Store(true)
+	}
+	return s.Conn.Write(p)
+}
+
+// call asks, and waits for the answer or the end of the conversation.
+func (m *manager) call(path dbus.ObjectPath, method string, args ...any) *dbus.Call {
+	return m.conn.Object(service, path).CallWithContext(m.ctx, method, 0, args...)
+}
+
+// property reads one of an object.
+func (m *manager) property(path dbus.ObjectPath, of, name string, into any) error {
+	var v dbus.Variant
+	if err := m.call(path, "org.freedesktop.DBus.Properties.Get", of, name).Store(&v); err != nil {
+		return err
+	}
+	return v.Store(into)
+}
+
+// reason names what lies behind an error that came of the conversation's end.
+func (m *manager) reason(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case !time.Now().Before(m.deadline):
+		return fmt.Errorf("no answer after %v: %w", askLimit, os.ErrDeadlineExceeded)
+	case errors.Is(err, context.Canceled):
+		return errors.New("systemd hung up")
+	}
+	return err
 }
 
 // nudgeAfter is longer than systemd takes for an answer.
@@ -82,10 +139,10 @@ func (m *manager) nudge() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-m.closed:
+		case <-m.ctx.Done():
 			return
 		case <-tick.C:
-			m.object.Go("org.freedesktop.DBus.Peer.Ping", dbus.FlagNoReplyExpected, nil)
+			m.conn.Object(service, root).Go("org.freedesktop.DBus.Peer.Ping", dbus.FlagNoReplyExpected, nil)
 		}
 	}
 }
@@ -118,16 +175,16 @@ func (m *manager) subscribe() error {
 	if err := m.conn.AddMatchSignal(dbus.WithMatchInterface(iface), dbus.WithMatchMember("JobRemoved")); err != nil {
 		return err
 	}
-	return m.object.Call(iface+".Subscribe", 0).Err
+	return m.call(root, iface+".Subscribe").Err
 }
 
 func (m *manager) close() {
-	close(m.closed)
+	m.cancel()
 	_ = m.conn.Close()
 }
 
-// property is one of a unit's, as StartTransientUnit takes them: (sv).
-type property struct {
+// setting is one of a unit's, as StartTransientUnit takes them: (sv).
+type setting struct {
 	Name  string
 	Value dbus.Variant
 }
@@ -135,12 +192,12 @@ type property struct {
 // auxiliary is StartTransientUnit's last argument, of which we have none: a(sa(sv)).
 type auxiliary struct {
 	Name       string
-	Properties []property
+	Properties []setting
 }
 
 // create has systemd make the scope around pid, and returns its group.
 func (m *manager) create(pid int) (string, error) {
-	properties := []property{
+	properties := []setting{
 		{"Description", dbus.MakeVariant("containers of rc")},
 		{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})},
 		{"Slice", dbus.MakeVariant(slice)},
@@ -152,7 +209,7 @@ func (m *manager) create(pid int) (string, error) {
 		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
 	var job dbus.ObjectPath
-	err := m.object.Call(iface+".StartTransientUnit", 0, cgroup.ScopeName, "fail", properties, []auxiliary{}).Store(&job)
+	err := m.call(root, iface+".StartTransientUnit", cgroup.ScopeName, "fail", properties, []auxiliary{}).Store(&job)
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +258,7 @@ func (m *manager) await(job dbus.ObjectPath) error {
 // cannot put anybody into a group that hands controllers down.
 func (m *manager) attach(pid int) (string, error) {
 	var unit dbus.ObjectPath
-	err := m.object.Call(iface+".GetUnit", 0, cgroup.ScopeName).Store(&unit)
+	err := m.call(root, iface+".GetUnit", cgroup.ScopeName).Store(&unit)
 	if named(err, noUnit) {
 		return "", errBusyUnit
 	}
@@ -209,9 +266,8 @@ func (m *manager) attach(pid int) (string, error) {
 		return "", err
 	}
 	var group, state string
-	o := m.conn.Object(service, unit)
-	if err = o.StoreProperty(service+".Unit.ActiveState", &state); err == nil {
-		err = o.StoreProperty(service+".Scope.ControlGroup", &group)
+	if err = m.property(unit, service+".Unit", "ActiveState", &state); err == nil {
+		err = m.property(unit, service+".Scope", "ControlGroup", &group)
 	}
 	switch {
 	case err != nil:
@@ -222,7 +278,7 @@ func (m *manager) attach(pid int) (string, error) {
 	if err := makeLeaf(group); err != nil {
 		return "", err
 	}
-	err = m.object.Call(iface+".AttachProcessesToUnit", 0, cgroup.ScopeName, "/"+leaf, []uint32{uint32(pid)}).Err
+	err = m.call(root, iface+".AttachProcessesToUnit", cgroup.ScopeName, "/"+leaf, []uint32{uint32(pid)}).Err
 	if err != nil {
 		return "", err
 	}
@@ -240,16 +296,15 @@ func (m *manager) delegated(name, group string) (bool, error) {
 		kind = ".Scope"
 	}
 	var unit dbus.ObjectPath
-	if err := m.object.Call(iface+".GetUnit", 0, strings.TrimPrefix(name, "_")).Store(&unit); err != nil {
+	if err := m.call(root, iface+".GetUnit", strings.TrimPrefix(name, "_")).Store(&unit); err != nil {
 		return false, err // "_" is systemd's escape of names that the kernel has files of (cg_escape)
 	}
 	var yes bool
 	var its string
-	o := m.conn.Object(service, unit)
-	if err := o.StoreProperty(service+kind+".ControlGroup", &its); err != nil {
+	if err := m.property(unit, service+kind, "ControlGroup", &its); err != nil {
 		return false, err
 	}
-	err := o.StoreProperty(service+kind+".Delegate", &yes)
+	err := m.property(unit, service+kind, "Delegate", &yes)
 	return yes && its == group, err
 }
 

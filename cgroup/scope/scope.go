@@ -85,7 +85,7 @@ func sockets(uid int) []string {
 func join(sockets []string, uid int) (group string, err error) {
 	err = ask(sockets, uid, func(m *manager) error {
 		if group, err = m.scope(os.Getpid()); err != nil {
-			return hint.New(op, err, "see `systemctl --user status "+cgroup.ScopeName+"`")
+			return hint.New(op, m.reason(err), "see `systemctl --user status "+cgroup.ScopeName+"`")
 		}
 		return nil
 	})
@@ -97,7 +97,7 @@ func join(sockets []string, uid int) (group string, err error) {
 func (Systemd) Delegated(uid int, group string) (yes bool, err error) {
 	err = ask(sockets(uid), uid, func(m *manager) error {
 		yes, err = m.delegated(path.Base(group), group)
-		return err
+		return m.reason(err)
 	})
 	return yes, err
 }

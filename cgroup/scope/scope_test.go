@@ -161,6 +161,23 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A message of which half has come when the conversation ends is nobody's fault, and
+// not ours: dbus.NewConn's transport panics there, and the keeper was gone.
+func TestHalfAMessage(t *testing.T) {
+	b := newBus(t)
+	b.on("GetUnit", answer{refusal: noUnit, half: true})
+	for range 5 {
+		m, err := dial(b.socket, false)
+		must(t, err)
+		if _, err := m.attach(1); !errors.Is(err, errBusyUnit) {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Millisecond) // the reader is in the middle of it
+		m.close()
+	}
+	time.Sleep(20 * time.Millisecond)
+}
+
 func TestDelegatedUnit(t *testing.T) {
 	const group = "/user@5.service/app.slice/job.service"
 	for _, c := range []struct {
