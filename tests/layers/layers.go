@@ -29,7 +29,8 @@ var allowed = map[string][]string{
 	"fuse":          {"internal/host", "userns"},
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
-	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "userns"},
+	"slirp/names":   {"slirp"}, // for the keeper only, as the next
+	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/names", "userns"},
 	"cgroup":        {"internal/host"},
 	"cgroup/scope":  {"cgroup"}, // links a D-Bus library: for the keeper only
 
