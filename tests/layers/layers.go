@@ -30,7 +30,8 @@ var allowed = map[string][]string{
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
 	"slirp/names":   {"slirp"}, // for the keeper only, as the next
-	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/names", "userns"},
+	"slirp/bridge":  {"internal/host", "slirp"},
+	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/bridge", "slirp/names", "userns"},
 	"cgroup":        {"internal/host"},
 	"cgroup/scope":  {"cgroup"}, // links a D-Bus library: for the keeper only
 
@@ -67,6 +68,8 @@ var forbidden = map[string][]string{
 
 // onlyIn says which program alone may link what begins so.
 var onlyIn = map[string]string{
-	"github.com/containers/": "cmd/rc-image",
-	"github.com/godbus/":     "cmd/rc-net",
+	"github.com/containers/":     "cmd/rc-image",
+	"github.com/godbus/":         "cmd/rc-net",
+	"github.com/google/nftables": "cmd/rc-net",
+	"github.com/mdlayher/":       "cmd/rc-net",
 }
