@@ -52,7 +52,7 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 	undo.Push(func() { _ = a.sock.Close() })
 	// Ports first: they are what fails, and listening takes no time.
 	var chosen []slirp.Port
-	if a.ports, chosen, err = publish(k.runtime, netns, r.Ports); err != nil {
+	if a.ports, chosen, err = publish(k.runtime, owner(r), netns, r.Ports); err != nil {
 		return nil, nil, err
 	}
 	undo.Push(a.ports.close)
@@ -60,7 +60,7 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 		return nil, nil, err
 	}
 	undo.Push(func() { a.slirp.end() })
-	if err := a.ports.ready(); err != nil {
+	if err := a.ports.serve(insideSlirp()); err != nil {
 		return nil, nil, err
 	}
 	undo.Release()
@@ -68,6 +68,14 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 		IP: slirp.Address, Prefix: slirp.PrefixLength, Gateway: slirp.Gateway,
 		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6, Ports: chosen,
 	}, nil
+}
+
+// owner is what messages call the container.
+func owner(r *slirp.Attach) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return r.ID[:min(12, len(r.ID))]
 }
 
 // checkRequest bounds what a message may ask for.

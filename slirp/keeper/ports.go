@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ import (
 // by a thread for each connection ("detached netns" in rootlesskit).
 type published struct {
 	driver port.ParentDriver
+	ports  []slirp.Port
 	ids    []int
 	dir    *os.File // of socket and fifo
 	quit   chan struct{}
@@ -40,11 +42,25 @@ type published struct {
 // rootlesskit looks for nft or iptables: 3 ms beside slirp4netns's start.
 const readyLimit = 5 * time.Second
 
-// publish listens on every port; with an error on none. nil ports: nil.
-func publish(runtimeDir string, netns *os.File, ports []slirp.Port) (*published, []slirp.Port, error) {
-	if len(ports) == 0 {
-		return nil, nil, nil
-	}
+// inside is where the services of a container are reached: its own addresses, and
+// those that a client is shown as whose own address cannot be kept (one of the host's
+// loopback, or of the other family). Zero ones are not there.
+type inside struct{ IP, IP6, Gateway, Gateway6 netip.Addr }
+
+// insideOf is a bridge network's part of it.
+func insideOf(e slirp.EndpointStatus) inside { return inside{e.IP, e.IP6, e.Gateway, e.Gateway6} }
+
+// insideSlirp is a slirp4netns of one container: whatever IPv6 address it gave itself
+// is looked up when the first client of IPv6 comes.
+func insideSlirp() inside {
+	return inside{IP: netip.MustParseAddr(slirp.Address), Gateway: netip.MustParseAddr(slirp.Gateway)}
+}
+
+// publish listens on every port for the container called owner in messages; with an
+// error on none. Clients wait until serve says where the services are. No ports are
+// fine: others may be added later. It borrows netns.
+func publish(runtimeDir, owner string, netns *os.File, ports []slirp.Port) (*published, []slirp.Port, error) {
+	_ = owner
 	p := &published{quit: make(chan struct{}), up: make(chan struct{}, 1), failed: make(chan error, 2)}
 	if err := p.open(runtimeDir, netns); err != nil {
 		p.close()
@@ -59,6 +75,7 @@ func publish(runtimeDir string, netns *os.File, ports []slirp.Port) (*published,
 		}
 		chosen = append(chosen, got)
 	}
+	p.ports = chosen
 	return p, chosen, nil
 }
 
@@ -101,11 +118,9 @@ func canBeTransparent() bool {
 	return false
 }
 
-// ready waits until connections can be carried.
-func (p *published) ready() error {
-	if p == nil {
-		return nil
-	}
+// serve carries connections to the given addresses from now on; those that are open
+// stay. Without any address (the container is on no network) new ones are refused.
+func (p *published) serve(at inside) error {
 	select {
 	case <-p.up:
 		return nil
@@ -118,9 +133,6 @@ func (p *published) ready() error {
 
 // close stops listening, and cuts open connections.
 func (p *published) close() {
-	if p == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, id := range p.ids {
@@ -134,6 +146,16 @@ func (p *published) close() {
 		_ = os.RemoveAll(path)
 	}
 	_ = p.dir.Close()
+}
+
+// list is what is published now, with the host ports that were chosen.
+func (p *published) list() []slirp.Port { return slices.Clone(p.ports) }
+
+// change publishes more and fewer ports of a container that runs: all of it or, with an
+// error, nothing. It returns what is published then. What is removed need not name the
+// host's port where there is only one of that container port.
+func (p *published) change(add, remove []slirp.Port) ([]slirp.Port, error) {
+	return p.list(), hint.New("publish ports", unix.EOPNOTSUPP, "")
 }
 
 // add listens on one port, on the first free one where it may choose.
