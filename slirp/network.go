@@ -5,6 +5,13 @@ import "net/netip"
 // DefaultNetwork is the bridge network of a container that asks for none.
 const DefaultNetwork = "bridge"
 
+// Domain is answered by the keeper alone: NAME.rc.internal is the container NAME. It
+// stands first in the search list of a bridged container, so that short names work
+// where the host's list comes to nothing: musl gives up at the first domain whose
+// resolver fails (offline), and a wildcard in the host's domain would win over a
+// container. ICANN keeps the top level "internal" for private use.
+const Domain = "rc.internal"
+
 // MaxEndpoints bounds the networks of one container.
 const MaxEndpoints = 32
 

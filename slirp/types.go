@@ -10,12 +10,18 @@
 //	                         ◄───   Welcome (+ U0)
 //
 //	shim
-//	dial: Attach (+ netns, userns)  ───►   ports, slirp4netns, address
+//	dial: Attach (+ netns, userns, N0 if known)
+//	                         ───►   bridges or slirp4netns, ports, names
+//	                         ◄───   Attached (+ N0) | Failed
+//	Change                   ───►
 //	                         ◄───   Attached | Failed
-//	end of file, either way: what was attached is gone
+//	end of file, either way: what was attached is gone, but for the interfaces on
+//	bridges, which go with the container's network namespace
 package slirp
 
 import (
+	"net/netip"
+
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/userns"
 )
@@ -73,8 +79,16 @@ type Welcome struct {
 	Namespaces Namespaces `json:",omitempty"`
 }
 
+// The values of Attach.Driver.
+const (
+	DriverBridge = "bridge"
+	DriverSlirp  = "slirp4netns"
+	DriverPasta  = Pasta
+)
+
 // Attach asks for the network of one container. The descriptors of its network
-// namespace and of the user namespace that owns it go beside it, in this order.
+// namespace and of the user namespace that owns it go beside it, in this order, and
+// N0's where the caller holds that.
 type Attach struct {
 	ID           string
 	PID          int // the container's init, as the keeper sees it
@@ -86,12 +100,24 @@ type Attach struct {
 	// (whole, and its first 12 digits) and each Endpoint's aliases.
 	Name     string `json:",omitempty"`
 	Hostname string `json:",omitempty"`
+	// DNS are resolvers of its own (--dns), which are asked instead of the host's for
+	// what is no name of its bridge networks.
+	DNS []netip.Addr `json:",omitempty"`
 	// Endpoints are bridge networks; none: a slirp4netns of its own, or what Driver says.
 	Endpoints []Endpoint `json:",omitempty"`
-	Driver    string     `json:",omitempty"` // without Endpoints: "slirp4netns" (also "") or "pasta"
+	// Driver is DriverBridge (also "" with Endpoints: a container can leave its last
+	// network), or without Endpoints DriverSlirp (also "") or DriverPasta.
+	Driver string `json:",omitempty"`
+	// PastaOptions are more words for DriverPasta, as ParsePasta reads them.
+	PastaOptions []string `json:",omitempty"`
 	// Fallback: nobody named the network. Where there can be no bridge (no nf_tables)
 	// the container gets a slirp4netns of its own, and Attached.Note says so.
 	Fallback bool `json:",omitempty"`
+}
+
+// Bridged tells whether the container is on bridge networks, or was.
+func (a *Attach) Bridged() bool {
+	return a.Driver == DriverBridge || a.Driver == "" && len(a.Endpoints) > 0
 }
 
 // Attached describes the network that the container now has.
