@@ -2,6 +2,7 @@ package slirp
 
 import (
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 )
@@ -19,6 +20,19 @@ func HostResolvConf() string {
 	defer f.Close()
 	data, _ := io.ReadAll(io.LimitReader(f, maxResolver))
 	return string(data)
+}
+
+// HostNameServers are the addresses of the host's name servers, with the zones of
+// link-local ones.
+func HostNameServers() []netip.Addr {
+	var list []netip.Addr
+	servers, _, _ := parseResolv(HostResolvConf())
+	for _, s := range servers {
+		if addr, err := netip.ParseAddr(s); err == nil {
+			list = append(list, addr)
+		}
+	}
+	return list
 }
 
 // ResolvConf is the text of a container's resolv.conf. host is the host's own;
@@ -51,6 +65,20 @@ func ResolvConf(d DNS, host string, nameservers ...string) string {
 		b.WriteString("options " + strings.Join(options, " ") + "\n")
 	}
 	return b.String()
+}
+
+// BridgeResolvConf is ResolvConf for a container on bridge networks, whose gateways
+// answer: they know the names of containers, and pass other questions on to d.Servers
+// or the host's resolvers.
+func BridgeResolvConf(d DNS, host string, gateways ...string) string {
+	if len(d.Search) == 0 {
+		_, d.Search, _ = parseResolv(host)
+	}
+	if len(d.Search) != 1 || d.Search[0] != "." {
+		d.Search = append([]string{Domain}, d.Search...)
+	}
+	d.Servers = nil
+	return ResolvConf(d, host, gateways...)
 }
 
 // parseResolv reads what resolv.conf(5) defines: several nameserver and options

@@ -9,9 +9,8 @@ func refuseRun(fs *pflag.FlagSet) {
 	refuseFlags(fs, "containers share the host's files by a device's own permissions, and a user can change no device filter",
 		"show the device: --device /dev/NAME", "device-cgroup-rule")
 	refuseFlags(fs, "rc drives no GPU by a vendor's hook", "show its devices, as in --device /dev/dri", "gpus")
-	const network = "a container has a network of its own without neighbours: there are no links, addresses or aliases to choose"
-	const networkFix = "put them into one network: --network container:NAME; or publish a port: -p"
-	refuseFlags(fs, network, networkFix, "link", "ip", "ip6", "link-local-ip", "network-alias", "net-alias", "mac-address")
+	refuseFlags(fs, "containers on one network find each other by name", "put both on one network, with --network-alias for another name", "link")
+	refuseFlags(fs, "the kernel chooses link-local addresses", "leave it out, or use --ip6", "link-local-ip")
 	refuseFlags(fs, "an attached run has all its streams", "use -i, or redirect those that you do not want", "a,attach")
 	refuseFlags(fs, "there is no content trust to disable", "leave it out", "disable-content-trust!")
 	refuseFlags(fs, "there are no drivers of volumes", "mount the file system on the host, and that: -v FOLDER:PATH", "volume-driver")

@@ -27,7 +27,8 @@ func (l *launch) configure() error {
 	c.UIDMap, c.GIDMap = p.UIDMap, p.GIDMap
 	c.Clone, c.ShmMount = l.cloneFlags(), p.ShmMount
 	c.Network = string(p.Network.Kind)
-	c.Attach = slirp.Attach{ID: l.id, Ports: p.Ports, HostLoopback: p.HostLoop, IPv6: p.IPv6}
+	c.Attach = slirp.Attach{ID: l.id, Ports: p.Ports, HostLoopback: p.HostLoop, IPv6: p.IPv6, Driver: driverOf(p.Network.Kind), Fallback: p.Unnamed, PastaOptions: p.PastaOptions}
+	c.Keeper = l.e.keeperProgram()
 	c.StopSignal, c.StopAfter = p.StopSignal, p.StopAfter
 	c.AutoRemove, c.Detach = l.opts.Remove, l.opts.Detach
 	c.Image, c.Without = l.rec.Image, os.Getenv("RC_TEST_WITHOUT")
@@ -50,7 +51,7 @@ func (l *launch) configure() error {
 	c.SDNotify, c.PIDFile, c.ShimPIDFile = u.SDNotify, u.PIDFile, u.ConmonPIDFile
 	l.configureAgain()
 	l.configureInside()
-	return nil
+	return l.attachment()
 }
 
 // configureAgain keeps what a later start has to do once more.
@@ -82,12 +83,21 @@ func (l *launch) configureInside() {
 	in.Username, in.Groups = p.Spec.Process.User.Username, p.GroupAdd
 	in.Init, in.Stdin, in.Privileged = p.Init, l.opts.Interactive && !l.opts.TTY, p.Privileged
 	in.HomeSet = p.HomeSet
-	in.OwnNet = p.Network.Kind == spec.KindSlirp || p.Network.Kind == spec.KindNone
+	in.OwnNet = p.Network.Kind.Kept() || p.Network.Kind == spec.KindNone
 	in.OwnUTS = p.UTS.Kind == spec.KindPrivate
 	in.HostNet = p.Network.Kind == spec.KindHost
 	in.Seccomp = !p.Seccomp.Unconfined
 	in.Keyring = l.keyringOwner()
 	in.GuardKeys = (p.Seccomp.Unconfined || p.Seccomp.Path != "") && mapsCaller(p.UIDMap)
+}
+
+// driverOf is what the keeper calls a kind of network; "" of those that it does not
+// attach.
+func driverOf(kind spec.NamespaceKind) string {
+	if !kind.Kept() {
+		return ""
+	}
+	return string(kind)
 }
 
 // keyringOwner picks the subordinate id that pays for the container's session
@@ -118,7 +128,7 @@ func (l *launch) cloneFlags() int {
 		flag int
 	}{{l.plan.PID, unix.CLONE_NEWPID}, {l.plan.IPC, unix.CLONE_NEWIPC}, {l.plan.UTS, unix.CLONE_NEWUTS}, {l.plan.Network, unix.CLONE_NEWNET}} {
 		switch ns.mode.Kind {
-		case spec.KindPrivate, spec.KindNone, spec.KindSlirp:
+		case spec.KindPrivate, spec.KindNone, spec.KindSlirp, spec.KindPasta, spec.KindBridge:
 			flags |= ns.flag
 		}
 	}

@@ -35,8 +35,10 @@ type launch struct {
 	files map[string]*os.File // for the shim, by name
 	rec   record.Container
 	cfg   start.Config
-	bytes []byte // cfg as the shim gets it and config.json keeps it
-	fresh bool   // created and started in one go
+	bytes []byte                 // cfg as the shim gets it and config.json keeps it
+	nets  []record.NetworkUse    // creation only: as plan has them, looked up
+	had   []slirp.EndpointStatus // of the life before
+	fresh bool                   // created and started in one go
 	undo  unwind.Stack
 
 	started bool // the shim owns everything
@@ -91,7 +93,7 @@ func (l *launch) create(imageRef string, limit func() error) error {
 		return err
 	}
 	steps := []func() error{
-		func() error { return l.findImage(imageRef) },
+		l.findNetworks, func() error { return l.findImage(imageRef) },
 		l.enterHome, l.design, l.replace, l.claim, limit, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
 	}
 	for _, step := range steps {
@@ -169,7 +171,11 @@ func (l *launch) design() error {
 	if err := l.takeJoins(); err != nil {
 		return err
 	}
-	if plan.Network.Kind == spec.KindSlirp {
+	plan.Networks = l.nets
+	switch plan.Network.Kind {
+	case spec.KindPasta:
+		return slirp.CheckPasta()
+	case spec.KindSlirp, spec.KindBridge:
 		return slirp.CheckHost()
 	}
 	return nil

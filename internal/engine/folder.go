@@ -88,6 +88,7 @@ func (l *launch) fillRecord() {
 		r.OwnIDs = p.UIDMap
 	}
 	r.Restart, r.Exposed = p.Restart, p.Exposed
+	r.Networks = p.Networks
 	r.Network, r.Ports, r.StopSignal, r.StopAfter = network, p.Ports, p.StopSignal, p.StopAfter
 	r.Health = p.Health
 	r.Log = l.logConfig()

@@ -118,9 +118,12 @@ func (l *launch) reload() (*record.State, error) {
 		return nil, err
 	}
 	l.rec, l.cfg = *c, *cfg
+	if st.Net != nil {
+		l.had = st.Net.Endpoints
+	}
 	l.cfg.Version, l.cfg.Name, l.cfg.Without = version.Version, c.Name, os.Getenv("RC_TEST_WITHOUT")
 	l.cfg.Root, l.cfg.Dir = l.e.Store.Root, l.e.Store.ContainerDir(l.id)
-	l.cfg.Cgroup, l.cfg.Fresh, l.cfg.RestartCount = "", false, 0
+	l.cfg.Cgroup, l.cfg.Fresh, l.cfg.RestartCount, l.cfg.Keeper = "", false, 0, l.e.keeperProgram()
 	if l.cfg.Runtime, err = l.e.Store.Runtime(); err != nil {
 		return nil, err
 	}
@@ -146,7 +149,7 @@ func (l *launch) ready() error {
 	if l.home, err = l.e.enter(); err != nil {
 		return err
 	}
-	steps := []func() error{l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.needGroup, l.refreshNetworkFiles, l.openFilter, l.allowRemount}
+	steps := []func() error{l.attachAgain, l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.needGroup, l.refreshNetworkFiles, l.openFilter, l.allowRemount}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

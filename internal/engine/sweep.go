@@ -128,7 +128,7 @@ func namesIn(dir string) []string {
 // containers wait for it, to attach them again.
 func (e *Engine) reviveKeeper(list []Entry) {
 	for i := range list {
-		if c := &list[i]; !c.Running() || c.Network != string(spec.KindSlirp) {
+		if c := &list[i]; !c.Running() || !spec.NamespaceKind(c.Network).Kept() {
 			continue
 		}
 		// Not only a connection: one that is just dying still has its queue.

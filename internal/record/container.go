@@ -39,6 +39,7 @@ type Container struct {
 	TTY         bool              `json:",omitempty"`
 	Interactive bool              `json:",omitempty"`
 	Network     string            // kind, or container:ID
+	Networks    []NetworkUse      `json:",omitempty"` // of the kind bridge; may be none any more
 	Ports       []slirp.Port      `json:",omitempty"`
 	Exposed     []string          `json:",omitempty"` // --expose: "80/tcp"; the image's own are in the image
 	Volumes     []VolumeUse       `json:",omitempty"`

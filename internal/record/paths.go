@@ -78,7 +78,7 @@ func Open(root string) (*Store, error) {
 		return nil, hint.New("make the state folder "+root, rootCause(err), "name a folder that you can write to: rc --root DIR ... (or RC_ROOT=DIR)")
 	}
 	s := &Store{Root: root}
-	for _, dir := range []string{"containers", "container-names", "images", "image-names", "volumes", "trash"} {
+	for _, dir := range []string{"containers", "container-names", "images", "image-names", "networks", "volumes", "trash"} {
 		if err := unix.Mkdir(s.Path(dir), 0o700); err != nil && err != unix.EEXIST {
 			return nil, hint.New("make "+s.Path(dir), err, "name a folder that you can write to: rc --root DIR ... (or RC_ROOT=DIR)")
 		}

@@ -57,7 +57,7 @@ func (b *builder) expose() error {
 // the host, unless -p has published it. As in Docker it means nothing where the
 // network is not the container's own.
 func (b *builder) publishAll() error {
-	if !b.o.PublishAll || b.plan.Network.Kind != KindSlirp {
+	if !b.o.PublishAll || !b.plan.Network.Kind.Kept() {
 		return nil
 	}
 	names := slices.Clone(b.plan.Exposed)

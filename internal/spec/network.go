@@ -6,50 +6,77 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/slirp"
 )
 
-const validNetworks = "choose slirp4netns (the default), host, none or container:NAME"
+// DefaultKind is the network of a container whose user names none.
+const DefaultKind = KindSlirp
 
-// network reads --network. Docker's `default` and `bridge` are what a container
-// gets without the flag, and so they are here.
+// network reads --network and what belongs to it. Docker's `default` and podman's
+// `private` are what a container gets without the flag.
 func (b *builder) network() error {
-	value := ""
-	switch len(b.o.Network) {
-	case 0:
-	case 1:
-		value = b.o.Network[0]
-	default:
-		return refuse("--network", b.o.Network[1], "give --network once", "a container is on one network here, and %s was given before", quoted(b.o.Network[0]))
+	values := b.o.Network
+	if len(values) == 0 {
+		values, b.plan.Unnamed = []string{""}, true
 	}
-	kind, options, hasOptions := strings.Cut(value, ":")
-	mode := &b.plan.Network
-	switch kind {
-	case "", "default", "bridge", "slirp4netns":
-		mode.Kind = KindSlirp
-	case "host":
-		mode.Kind = KindHost
-	case "none":
-		mode.Kind = KindNone
-	case "container":
-		if options == "" {
-			return refuse("--network", value, "write container:NAME or container:ID", "no container is named")
-		}
-		*mode = NamespaceMode{Kind: KindContainer, Container: options}
-		hasOptions = false
-	default:
-		return refuse("--network", value, validNetworks, "no such network (networks of one's own making are not here yet)")
-	}
-	if hasOptions {
-		if kind != "slirp4netns" {
-			return refuse("--network", value, "leave out everything after "+strconv.Quote(kind), "only slirp4netns takes options")
-		}
-		if err := b.slirpOptions(value, options); err != nil {
+	for _, value := range values {
+		if err := b.oneNetwork(value); err != nil {
 			return err
 		}
 	}
-	b.addNamespace(specs.NetworkNamespace, *mode)
+	if err := b.endpointFlags(); err != nil {
+		return err
+	}
+	if b.o.HostLoopback {
+		switch kind := b.plan.Network.Kind; kind {
+		case KindNone, KindContainer:
+			return hint.Newf("--host-loopback", "leave it out", "with --network=%s there is no way to the host", kind)
+		default:
+			b.plan.HostLoop = true
+		}
+	}
+	b.addNamespace(specs.NetworkNamespace, b.plan.Network)
 	return nil
+}
+
+// oneNetwork reads one --network. Several can only be bridge networks.
+func (b *builder) oneNetwork(value string) error {
+	kind, options, hasOptions := strings.Cut(value, ":")
+	mode := NamespaceMode{Kind: DefaultKind}
+	switch kind {
+	case "", "default", "private":
+	case "slirp4netns", "pasta", "host", "none":
+		mode.Kind = NamespaceKind(kind)
+	case "container":
+		mode = NamespaceMode{Kind: KindContainer, Container: options}
+		if options == "" {
+			return refuse("--network", value, "write container:NAME or container:ID", "no container is named")
+		}
+	case "ns":
+		return refuse("--network", value, "join a container's: --network container:NAME", "a namespace without its user namespace cannot be used")
+	default:
+		mode.Kind = KindBridge
+	}
+	if have := b.plan.Network.Kind; have != "" && (have != KindBridge || mode.Kind != KindBridge) {
+		return refuse("--network", value, "give --network once, or name bridge networks only", "it cannot be combined with %s, which was given before", quoted(b.o.Network[0]))
+	}
+	b.plan.Network = mode
+	switch {
+	case mode.Kind == KindBridge:
+		return b.bridge(value)
+	case !hasOptions || mode.Kind == KindContainer:
+		return nil
+	case mode.Kind == KindPasta:
+		var err error
+		if b.plan.PastaOptions, err = slirp.ParsePasta(options); err != nil {
+			return badFlag("--network", value, err, "see pasta(1)")
+		}
+		return nil
+	case mode.Kind != KindSlirp:
+		return refuse("--network", value, "leave out everything after "+strconv.Quote(kind), "it takes no options")
+	}
+	return b.slirpOptions(value, options)
 }
 
 // slirpOptions reads what follows "slirp4netns:", in podman's spelling

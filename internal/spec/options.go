@@ -35,7 +35,7 @@ type Options struct {
 	PID        string // "", "private", "host", "container:ID"
 	IPC        string
 	UTS        string
-	Network    []string // "", "slirp4netns[:opts]", "host", "none", "container:ID"
+	Network    []string // "", NETWORK[:opts], "slirp4netns[:opts]", "pasta[:opts]", "host", "none", "container:ID"
 	Userns     string   // "", "host", "auto[:size=N]", "keep-id[:uid=N,gid=N]"
 
 	Volume   []string
@@ -50,6 +50,12 @@ type Options struct {
 	DNSOption []string
 	AddHost   []string
 	Publish   []string
+
+	IP           string // of the first bridge network, as the three below
+	IP6          string
+	MAC          string
+	NetworkAlias []string
+	HostLoopback bool
 
 	PublishAll  bool
 	Expose      []string
@@ -148,8 +154,13 @@ const (
 	KindHost      NamespaceKind = "host"
 	KindContainer NamespaceKind = "container"
 	KindNone      NamespaceKind = "none"        // network only: a namespace with lo alone
-	KindSlirp     NamespaceKind = "slirp4netns" // network only
+	KindSlirp     NamespaceKind = "slirp4netns" // network only: a stack of its own, as is pasta
+	KindPasta     NamespaceKind = "pasta"
+	KindBridge    NamespaceKind = "bridge" // network only: Plan.Networks says which
 )
+
+// Kept tells whether the network is one that the keeper attaches the container to.
+func (k NamespaceKind) Kept() bool { return k == KindSlirp || k == KindPasta || k == KindBridge }
 
 // Volume is a named or anonymous volume that the container uses. The engine
 // makes its folder before the start; init copies the image's content into a
@@ -183,20 +194,25 @@ type Volume struct {
 type Plan struct {
 	Spec *specs.Spec
 
-	Network    NamespaceMode
-	PID        NamespaceMode
-	IPC        NamespaceMode
-	UTS        NamespaceMode
-	UIDMap     []userns.IDMap // of the sandbox, inside U0
-	GIDMap     []userns.IDMap
-	Shifted    bool // the map is not the identity: ids on disk differ from ids inside
-	GroupAdd   []string
-	Volumes    []Volume
-	Ports      []slirp.Port
-	Exposed    []string  // --expose: "80/tcp"
-	DNS        slirp.DNS // --dns, --dns-search, --dns-option, --add-host: what the files in Dir are made from
-	HostLoop   bool      // the network may reach the host's loopback
-	IPv6       bool      // the network has IPv6 too
+	Network  NamespaceMode
+	Networks []record.NetworkUse // of KindBridge
+	Unnamed  bool                // nobody asked for this kind of network
+	PID      NamespaceMode
+	IPC      NamespaceMode
+	UTS      NamespaceMode
+	UIDMap   []userns.IDMap // of the sandbox, inside U0
+	GIDMap   []userns.IDMap
+	Shifted  bool // the map is not the identity: ids on disk differ from ids inside
+	GroupAdd []string
+	Volumes  []Volume
+	Ports    []slirp.Port
+	Exposed  []string  // --expose: "80/tcp"
+	DNS      slirp.DNS // --dns, --dns-search, --dns-option, --add-host: what the files in Dir are made from
+	HostLoop bool      // the network may reach the host's loopback
+	IPv6     bool      // the network has IPv6 too
+
+	PastaOptions []string // of KindPasta, as pasta has them
+
 	Resources  cgroup.Resources
 	Place      cgroup.Place // of its cgroup
 	Seccomp    SeccompProfile

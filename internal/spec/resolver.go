@@ -3,11 +3,9 @@ package spec
 import (
 	"net/netip"
 	"strings"
-)
 
-// gateway is where slirp4netns shows the host's loopback, when it may
-// (slirp4netns(1), "--disable-host-loopback").
-const gateway = "10.0.2.2"
+	"github.com/rc-containers/rc/slirp"
+)
 
 // resolver checks --dns, --dns-search, --dns-option and --add-host.
 func (b *builder) resolver() error {
@@ -62,14 +60,14 @@ func (b *builder) addHost(s string) (string, error) {
 	if !domain(name) {
 		return "", refuse("--add-host", s, form, "%s is not a host name", quoted(name))
 	}
-	if ip == "host-gateway" {
-		switch {
-		case b.plan.Network.Kind == KindHost:
+	if ip == slirp.HostGateway {
+		switch kind := b.plan.Network.Kind; {
+		case kind == KindHost:
 			return name + ":127.0.0.1", nil
-		case b.plan.Network.Kind == KindSlirp && b.plan.HostLoop:
-			return name + ":" + gateway, nil
+		case kind.Kept():
+			return name + ":" + ip, nil // looked up at each start: the host may have moved
 		}
-		return "", refuse("--add-host", s, "add --network slirp4netns:allow_host_loopback=true, or give the address of the host in its own network", "the host's loopback is out of reach of the container")
+		return "", refuse("--add-host", s, "leave it out", "a container without a network cannot reach the host")
 	}
 	if len(ip) > 2 && ip[0] == '[' && ip[len(ip)-1] == ']' {
 		ip = ip[1 : len(ip)-1]

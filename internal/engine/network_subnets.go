@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/slirp"
+)
+
+// uplinkSubnet is slirp4netns's own (slirp4netns(1), "CIDR"): the way out of all
+// bridge networks goes through it.
+var uplinkSubnet = netip.MustParsePrefix("10.0.2.0/24")
+
+// avoided is what a new network's subnet must not overlap.
+type avoided struct {
+	networks map[netip.Prefix]string // of other networks, by whose
+	host     []netip.Prefix          // of the host's routes and name servers
+}
+
+// overlaps says whose a subnet that overlaps p is; "" for nobody's.
+func (a *avoided) overlaps(p netip.Prefix) string {
+	for q, name := range a.networks {
+		if q.Overlaps(p) {
+			return "network " + name + " (" + q.String() + ")"
+		}
+	}
+	if i := slices.IndexFunc(a.host, p.Overlaps); i >= 0 {
+		return "the host's route to " + a.host[i].String()
+	}
+	return ""
+}
+
+// hostNetworks are what the host reaches by a route of its own: a container on an
+// overlapping subnet would not get there any more.
+func hostNetworks() []netip.Prefix {
+	read := func(path string) string {
+		data, _ := os.ReadFile(path) // none without IPv6
+		return string(data)
+	}
+	list := append(routes4(read("/proc/net/route")), routes6(read("/proc/net/ipv6_route"))...)
+	for _, s := range slirp.HostNameServers() {
+		if !s.IsLoopback() {
+			list = append(list, netip.PrefixFrom(s.WithZone(""), s.BitLen()))
+		}
+	}
+	return list
+}
+
+// routes4 reads /proc/net/route, whose numbers are in the host's byte order
+// (fib_route_seq_show in the kernel's net/ipv4/fib_trie.c). Default routes are none.
+func routes4(text string) []netip.Prefix {
+	var list []netip.Prefix
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 8 {
+			continue
+		}
+		dest, err1 := strconv.ParseUint(f[1], 16, 32)
+		mask, err2 := strconv.ParseUint(f[7], 16, 32)
+		if err1 != nil || err2 != nil || mask == 0 {
+			continue // the heading, too
+		}
+		var addr, bits [4]byte
+		binary.NativeEndian.PutUint32(addr[:], uint32(dest))
+		binary.NativeEndian.PutUint32(bits[:], uint32(mask))
+		n := 0
+		for n < 32 && bits[n/8]&(0x80>>(n%8)) != 0 {
+			n++
+		}
+		list = append(list, netip.PrefixFrom(netip.AddrFrom4(addr), n).Masked())
+	}
+	return list
+}
+
+// routes6 reads /proc/net/ipv6_route (rt6_info_route in net/ipv6/route.c). Only
+// routes to unicast addresses that more than one link can have count.
+func routes6(text string) []netip.Prefix {
+	var list []netip.Prefix
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 10 {
+			continue
+		}
+		raw, err1 := hex.DecodeString(f[0])
+		bits, err2 := strconv.ParseUint(f[1], 16, 8)
+		addr, ok := netip.AddrFromSlice(raw)
+		if err1 != nil || err2 != nil || !ok || bits == 0 || bits > 128 || addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() {
+			continue
+		}
+		list = append(list, netip.PrefixFrom(addr, int(bits)).Masked())
+	}
+	return list
+}
+
+// freeSubnet chooses a subnet of IPv4. The default network gets a large one, since
+// hundreds of containers can be on it: podman's 10.88.0.0/16 or one of Docker's; the
+// others podman's /24 from 10.89.0.0 on (containers.conf(5), default_subnet_pools).
+func freeSubnet(name string, a *avoided) (netip.Prefix, error) {
+	if name == slirp.DefaultNetwork {
+		large := []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16")}
+		for i := byte(18); i < 32; i++ {
+			large = append(large, netip.PrefixFrom(netip.AddrFrom4([4]byte{172, i, 0, 0}), 16))
+		}
+		for _, p := range large {
+			if a.overlaps(p) == "" {
+				return p, nil
+			}
+		}
+	}
+	for i := 89 << 8; i < 256<<8; i++ {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+		if a.overlaps(p) == "" {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, hint.Newf("choose a subnet", "name one: --subnet 192.168.77.0/24", "all from 10.89.0.0 to 10.255.255.0 are in use, by networks or by the host's routes")
+}
+
+// freeSubnet6 makes a unique local subnet (RFC 4193, section 3.2): 40 random bits.
+func freeSubnet6(a *avoided) (netip.Prefix, error) {
+	for range 16 {
+		b := [16]byte{0: 0xfd}
+		if _, err := unix.Getrandom(b[1:6], 0); err != nil {
+			return netip.Prefix{}, hint.New("choose a subnet of IPv6", err, "name one: --subnet fd00:1:2:3::/64")
+		}
+		if p := netip.PrefixFrom(netip.AddrFrom16(b), 64); a.overlaps(p) == "" {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, hint.Newf("choose a subnet of IPv6", "name one: --subnet fd00:1:2:3::/64", "random ones are all in use")
+}
