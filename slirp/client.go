@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,13 @@ const (
 
 // Client is one connection to the keeper. What was attached over it lives as
 // long as it does. Its methods are for one goroutine, save Close.
-type Client struct{ conn *stage.Conn }
+type Client struct {
+	conn *stage.Conn
+
+	mu     sync.Mutex
+	watch  *os.File // of Wait
+	closed bool
+}
 
 // Dial connects to the keeper of a runtime folder. errors.Is(err, ErrNoKeeper)
 // when none listens.
@@ -39,12 +46,12 @@ func Dial(runtimeDir string) (*Client, error) {
 	if err != nil {
 		return nil, gone("connect to the keeper of the network", err)
 	}
-	return &Client{conn}, nil
+	return &Client{conn: conn}, nil
 }
 
 // Inherit goes on with the connection of an earlier program of this process; the
 // Client owns fd.
-func Inherit(fd int) *Client { return &Client{stage.NewConn(fd)} }
+func Inherit(fd int) *Client { return &Client{conn: stage.NewConn(fd)} }
 
 // File lends the descriptor of the connection; the Client keeps owning it.
 func (c *Client) File() *os.File { return c.conn.File() }
@@ -79,19 +86,42 @@ func (c *Client) Hello() (*Welcome, *os.File, error) {
 }
 
 // Attach gives the container its network and returns when that works: the
-// address is set and every port listens. Once a connection. A refusal is a
-// *hint.Error for the user, with the errno below it; nothing is left of it then.
-func (c *Client) Attach(a Attach, netns, userns *os.File) (*Attached, error) {
-	const op = "attach the network"
-	reply, files, err := c.ask(op, attachTimeout, &Request{Attach: &a}, netns, userns)
-	stage.CloseFiles(files)
+// address is set and every port listens. Once a connection. n0 is nil, or the
+// user's network namespace as an earlier keeper gave it. The file that comes back is
+// that namespace, nil without bridge networks; the caller owns it, and keeps it so
+// that it outlives the keeper. A refusal is a *hint.Error for the user, with the
+// errno below it; nothing is left of it then.
+func (c *Client) Attach(a Attach, netns, userns, n0 *os.File) (*Attached, *os.File, error) {
+	files := []*os.File{netns, userns}
+	if n0 != nil {
+		files = append(files, n0)
+	}
+	return c.attached("attach the network", &Request{Attach: &a}, files...)
+}
+
+// Change alters what was attached over this connection. It may be called while Wait
+// waits, by one goroutine at a time.
+func (c *Client) Change(change Change) (*Attached, error) {
+	got, n0, err := c.attached("change the container's network", &Request{Change: &change})
+	if n0 != nil {
+		_ = n0.Close()
+	}
+	return got, err
+}
+
+func (c *Client) attached(op string, r *Request, files ...*os.File) (*Attached, *os.File, error) {
+	reply, got, err := c.ask(op, attachTimeout, r, files...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if reply.Attached == nil {
-		return nil, hint.Newf(op, "", "the keeper answers with something else")
+	if reply.Attached == nil || len(got) > 1 {
+		stage.CloseFiles(got)
+		return nil, nil, hint.Newf(op, "", "the keeper answers with something else")
 	}
-	return reply.Attached, nil
+	if len(got) == 1 {
+		return reply.Attached, got[0], nil
+	}
+	return reply.Attached, nil, nil
 }
 
 // ask does one round trip. Every wait is bounded.
@@ -118,18 +148,54 @@ func (c *Client) ask(op string, limit time.Duration, r *Request, files ...*os.Fi
 // attached is gone then, and a new Attach of the same namespace over a new
 // connection brings it back. It costs no thread. Close ends it too.
 func (c *Client) Wait() {
-	raw, err := c.conn.File().SyscallConn()
+	f, err := c.watching()
 	if err != nil {
 		return
 	}
-	// Not Recv, whose 64 KiB buffer would be held for the container's life.
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	// Not Recv, whose 64 KiB buffer would be held for the container's life, and not
+	// "readable", which the answer to a Change is too.
 	_ = raw.Read(func(fd uintptr) bool {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		n, _ := unix.Poll(poll, 0)
 		return n > 0
 	})
 }
 
+// watching is a second descriptor of the connection: one file of Go's lets one
+// reader in at a time, and a Change reads beside Wait.
+func (c *Client) watching() (*os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, os.ErrClosed
+	}
+	if c.watch == nil {
+		raw, err := c.conn.File().SyscallConn() // Fd would make it a blocking one
+		if err != nil {
+			return nil, err
+		}
+		fd, derr := -1, os.ErrClosed
+		err = raw.Control(func(n uintptr) { fd, derr = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) })
+		if err = errors.Join(err, derr); err != nil {
+			return nil, err
+		}
+		c.watch = os.NewFile(uintptr(fd), "conversation")
+	}
+	return c.watch, nil
+}
+
 // Close ends the connection, and with it slirp4netns and the published ports of
 // what was attached over it.
-func (c *Client) Close() { _ = c.conn.Close() }
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	_ = c.conn.Close()
+	if c.watch != nil {
+		_ = c.watch.Close()
+	}
+}

@@ -49,13 +49,18 @@ func (h Hosts) Text(d DNS) (string, error) {
 		if ip == "" {
 			ip = "127.0.1.1"
 		}
-		names := h.Name
-		if short, _, dotted := strings.Cut(h.Name, "."); dotted && short != "" {
-			names += " " + short
-		}
-		b.WriteString(ip + "\t" + names + "\n")
+		b.WriteString(HostsLine(ip, h.Name))
 	}
 	return b.String(), nil
+}
+
+// HostsLine is the line of a host with that address and name, and the short form of a
+// name with a domain.
+func HostsLine(ip, name string) string {
+	if short, _, dotted := strings.Cut(name, "."); dotted && short != "" {
+		name += " " + short
+	}
+	return ip + "\t" + name + "\n"
 }
 
 // ParseAddHost reads NAME:IP, NAME=IP, NAME:[IPV6] or NAME:host-gateway; ip is

@@ -17,18 +17,25 @@ import (
 
 const startTimeout = 20 * time.Second
 
-// StartKeeper starts rc-net (the program at rcNetPath) and connects to it,
-// unless another rc was faster: then it connects to that one. mapping is U0's;
-// u0 is nil, or the user namespace of containers that outlived their keeper,
-// which the new one joins. All files are borrowed.
+// Birth is what a keeper is started with. All files are borrowed.
+type Birth struct {
+	Program string          // path of rc-net
+	Mapping *userns.Mapping // of a new U0; nil: the caller stands in U0 already
+	U0      *os.File        // of containers that outlived their keeper: joined
+	N0      *os.File        // and their network namespace, if any of them is on a bridge
+	Path    string          // PATH, to find slirp4netns in
+}
+
+// StartKeeper starts rc-net and connects to it, unless another rc was faster: then
+// it connects to that one.
 //
 // The lock keeper.lock is held from before the second look until the new keeper
 // listens. The keeper gets the lock's descriptor too: if rc is killed meanwhile,
 // nobody starts a second one beside it.
-func StartKeeper(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.File) (*Client, error) {
+func StartKeeper(runtimeDir string, b *Birth) (*Client, error) {
 	deadline := time.Now().Add(startTimeout)
 	for {
-		c, err := startOnce(runtimeDir, rcNetPath, mapping, u0, deadline)
+		c, err := startOnce(runtimeDir, b, deadline)
 		// A keeper that leaves hangs up on who connected too late to be seen.
 		if !errors.Is(err, ErrNoKeeper) || time.Now().After(deadline) {
 			return c, err
@@ -36,7 +43,7 @@ func StartKeeper(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.F
 	}
 }
 
-func startOnce(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.File, deadline time.Time) (*Client, error) {
+func startOnce(runtimeDir string, b *Birth, deadline time.Time) (*Client, error) {
 	lock, err := lockKeeper(runtimeDir, deadline)
 	if err != nil {
 		return nil, err
@@ -45,7 +52,7 @@ func startOnce(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0 *os.Fil
 	if c, err := greet(runtimeDir); !errors.Is(err, ErrNoKeeper) {
 		return c, err
 	}
-	if err := spawn(runtimeDir, rcNetPath, mapping, u0, lock); err != nil {
+	if err := b.spawn(runtimeDir, lock); err != nil {
 		return nil, err
 	}
 	return greet(runtimeDir)
@@ -66,7 +73,8 @@ func greet(runtimeDir string) (*Client, error) {
 	return c, nil
 }
 
-// lockKeeper takes the lock, polling: flock(2) itself cannot be given a bound.
+// lockKeeper takes the lock, polling: flock(2) itself cannot be given a bound. It
+// unwraps to EWOULDBLOCK when somebody else has it until the deadline.
 func lockKeeper(runtimeDir string, deadline time.Time) (*os.File, error) {
 	path := filepath.Join(runtimeDir, LockName)
 	op := "lock " + path
@@ -88,7 +96,7 @@ func lockKeeper(runtimeDir string, deadline time.Time) (*os.File, error) {
 }
 
 // spawn starts the program and waits until it listens.
-func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.File) error {
+func (b *Birth) spawn(runtimeDir string, lock *os.File) error {
 	const op = "start the keeper of the network"
 	ours, theirs, err := stage.Pair()
 	if err != nil {
@@ -100,25 +108,25 @@ func spawn(runtimeDir, rcNetPath string, mapping *userns.Mapping, u0, lock *os.F
 		return err
 	}
 	defer restore()
-	process, err := userns.Start(program(rcNetPath, mapping, u0, lock, theirs.File()))
+	process, err := userns.Start(b.start(lock, theirs.File()))
 	_ = theirs.Close()
 	if err != nil {
 		return err
 	}
 	defer process.Close() // it outlives us; nobody waits for it
 	_ = ours.SetDeadline(time.Now().Add(startTimeout))
-	err = ours.Send(&Start{Runtime: runtimeDir, Version: version.Version, Path: os.Getenv("PATH")})
+	err = ours.Send(&Start{Runtime: runtimeDir, Version: version.Version, Path: b.Path})
 	var reply Reply
 	if err == nil {
 		_, err = ours.Recv(&reply)
 	}
 	switch {
 	case err != nil:
-		return hint.New(op, fmt.Errorf("%s ended or did not answer: %w", rcNetPath, err), "run `rc info`")
+		return hint.New(op, fmt.Errorf("%s ended or did not answer: %w", b.Program, err), "run `rc info`")
 	case reply.Failed != nil:
 		return reply.Failed.Error()
 	case !reply.Ready:
-		return hint.Newf(op, "install rc and "+rcNetPath+" together", "it answers with something else")
+		return hint.Newf(op, "install rc and "+b.Program+" together", "it answers with something else")
 	}
 	return nil
 }
@@ -161,21 +169,21 @@ func raiseCeilings() (restore func(), err error) {
 	return restore, nil
 }
 
-// program is how rc-net is started: descriptor 4 the conversation, 5 the lock,
-// 6 the U0 to join, if any.
-func program(path string, mapping *userns.Mapping, u0, lock, conn *os.File) *userns.Program {
+// start is how rc-net is started: descriptor 4 the conversation, 5 the lock, 6 the U0
+// to join, if any, 7 the N0 to go on with, if any.
+func (b *Birth) start(lock, conn *os.File) *userns.Program {
 	p := &userns.Program{
-		Path: path, Args: []string{"rc-net"}, Dir: "/",
+		Path: b.Program, Args: []string{"rc-net"}, Dir: "/",
 		Conn:  conn,
-		Files: []*os.File{lock},
+		Files: []*os.File{lock, b.U0, b.N0},
 		Plan:  userns.Plan{BecomeRoot: true}, Setsid: true,
 	}
-	if u0 != nil {
-		p.Files = append(p.Files, u0)
+	switch {
+	case b.U0 != nil:
 		p.Plan.Join = []userns.Join{{FD: 6, Type: unix.CLONE_NEWUSER}}
-		return p
+	case b.Mapping != nil:
+		p.Plan.Unshare = unix.CLONE_NEWUSER
+		p.MapIDs = b.Mapping
 	}
-	p.Plan.Unshare = unix.CLONE_NEWUSER
-	p.MapIDs = mapping
 	return p
 }

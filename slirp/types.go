@@ -83,7 +83,7 @@ type Welcome struct {
 const (
 	DriverBridge = "bridge"
 	DriverSlirp  = "slirp4netns"
-	DriverPasta  = Pasta
+	DriverPasta  = "pasta"
 )
 
 // Attach asks for the network of one container. The descriptors of its network

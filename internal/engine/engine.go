@@ -18,8 +18,10 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/sdnotify"
+	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -135,6 +137,9 @@ func (e *Engine) openHome() (*home, error) {
 			}
 		}
 		if h, err := greet(client); err == nil {
+			if path, failed := slirp.TakeCrash(dir); failed {
+				e.Warn("the keeper of the network had failed, and a new one runs; the last words of the old one are in " + path)
+			}
 			return h, nil
 		}
 	}
@@ -162,6 +167,15 @@ func knock(dir string) (*home, error) {
 	return greet(client)
 }
 
+// keeperProgram is what a shim starts when the keeper has ended.
+func (e *Engine) keeperProgram() start.Keeper {
+	path, err := e.program("rc-net")
+	if err != nil {
+		return start.Keeper{} // the next rc says so
+	}
+	return start.Keeper{Program: path, Path: os.Getenv("PATH")}
+}
+
 // startKeeper makes U0, or goes back into it where containers outlived their
 // keeper: their shims still hold it.
 func (e *Engine) startKeeper(dir string) (*slirp.Client, error) {
@@ -173,32 +187,57 @@ func (e *Engine) startKeeper(dir string) (*slirp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	u0 := e.survivingHome()
+	u0, n0 := e.survivingHome()
 	if u0 != nil {
 		defer u0.Close()
 	}
-	return slirp.StartKeeper(dir, path, mapping, u0)
+	if n0 != nil {
+		defer n0.Close()
+	}
+	return slirp.StartKeeper(dir, &slirp.Birth{Program: path, Mapping: mapping, U0: u0, N0: n0, Path: os.Getenv("PATH")})
 }
 
-// survivingHome asks the live shims for U0. Its descriptor, not a pid, comes
-// back: there is nothing to be recycled.
-func (e *Engine) survivingHome() *os.File {
+// survivingHome asks the live shims for U0, and for N0, which those of containers on
+// bridge networks have. Descriptors, not pids, come back: there is nothing to be
+// recycled.
+func (e *Engine) survivingHome() (u0, n0 *os.File) {
 	ids, err := e.Store.ContainerIDs()
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	for _, id := range ids {
 		if alive, _ := e.Store.Alive(id); !alive {
 			continue
 		}
-		if ns, err := e.borrow(id); err == nil {
-			u0 := ns.files["u0"]
-			delete(ns.files, "u0")
-			ns.Close()
-			return u0
+		// To ask costs a shim that sleeps 6 ms: once U0 is known, only those who may
+		// have N0.
+		if c, err := e.Store.LoadContainer(id); u0 != nil && (err != nil || !mayBridge(c.Network)) {
+			continue
+		}
+		ns, err := e.borrow(id)
+		if err != nil {
+			continue
+		}
+		if u0 == nil {
+			u0 = ns.take("u0")
+		}
+		n0 = ns.take("n0")
+		ns.Close()
+		if n0 != nil {
+			break
 		}
 	}
-	return nil
+	return u0, n0
+}
+
+// mayBridge tells whether a container with that network in its record can be on a
+// bridge.
+func mayBridge(network string) bool {
+	switch spec.NamespaceKind(network) {
+	case spec.KindHost, spec.KindNone, spec.KindContainer, spec.KindSlirp:
+		return false
+	}
+	return true
 }
 
 // sandbox is another container's set of namespaces.
@@ -215,6 +254,13 @@ func (s *sandbox) Close() {
 	for _, f := range s.files {
 		_ = f.Close()
 	}
+}
+
+// take makes one of the files the caller's; nil where it was not lent.
+func (s *sandbox) take(name string) *os.File {
+	f := s.files[name]
+	delete(s.files, name)
+	return f
 }
 
 // borrow gets the namespaces of a running container from its shim.

@@ -325,6 +325,12 @@ func (s *shim) obey(q control.Request) (*control.Reply, []*os.File) {
 		return r, nil
 	case control.OpRoot:
 		return s.lendRoot()
+	case control.OpNetwork:
+		r, err := s.changeNetwork(q.Network)
+		if err != nil {
+			return refuse(err), nil
+		}
+		return r, nil
 	default:
 		return refuse(hint.Newf("obey "+string(q.Op), "restart the container with this version of rc", "this container's shim is older than the request")), nil
 	}
@@ -447,6 +453,11 @@ func (s *shim) namespaces() (*control.Reply, []*os.File) {
 	if linux.SignalPidfd(proc.PidFD, 0) != nil {
 		stage.CloseFiles(files)
 		return refuse(hint.New("join the container", errNoInit, "start it first")), nil
+	}
+	if s.net != nil {
+		if n0 := s.net.lendN0(); n0 != nil { // for the next keeper
+			r.Files, files = append(r.Files, "n0"), append(files, n0)
+		}
 	}
 	return r, files
 }

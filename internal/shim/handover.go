@@ -81,6 +81,8 @@ type kept struct {
 	Log                                                            record.LogConfig
 	Health                                                         *record.Healthcheck
 	Attach                                                         slirp.Attach
+	DNS                                                            slirp.DNS
+	Keeper                                                         start.Keeper
 	RestartCount                                                   int
 	Systemd                                                        string
 	Known                                                          known
@@ -101,7 +103,7 @@ func keep(c *start.Config) kept {
 		Cgroup: c.Cgroup, Hostname: c.Spec.Hostname, Clone: c.Clone, UIDMap: c.UIDMap, GIDMap: c.GIDMap,
 		StopSignal: c.StopSignal, StopAfter: c.StopAfter, AutoRemove: c.AutoRemove, Detach: c.Detach,
 		Terminal: c.Spec.Process != nil && c.Spec.Process.Terminal, Anonymous: c.Anonymous, Volumes: c.Binds.Volumes,
-		Log: c.Log, Health: c.Health, Attach: c.Attach, RestartCount: c.RestartCount,
+		Log: c.Log, Health: c.Health, Attach: c.Attach, DNS: c.Again.DNS, Keeper: c.Keeper, RestartCount: c.RestartCount,
 		Systemd: c.Systemd, Approx: c.Again.Approx}
 }
 
@@ -112,8 +114,8 @@ func (k *kept) config() *start.Config {
 		Cgroup: k.Cgroup, Clone: k.Clone, UIDMap: k.UIDMap, GIDMap: k.GIDMap, ShmMount: -1,
 		Spec:       &specs.Spec{Hostname: k.Hostname, Process: &specs.Process{Terminal: k.Terminal}},
 		StopSignal: k.StopSignal, StopAfter: k.StopAfter, AutoRemove: k.AutoRemove, Detach: k.Detach,
-		Anonymous: k.Anonymous, Binds: start.Binds{Volumes: k.Volumes}, Log: k.Log, Health: k.Health, Attach: k.Attach,
-		RestartCount: k.RestartCount, Systemd: k.Systemd, Again: start.Again{Approx: k.Approx}}
+		Anonymous: k.Anonymous, Binds: start.Binds{Volumes: k.Volumes}, Log: k.Log, Health: k.Health, Attach: k.Attach, Keeper: k.Keeper,
+		RestartCount: k.RestartCount, Systemd: k.Systemd, Again: start.Again{Approx: k.Approx, DNS: k.DNS}}
 }
 
 // execAgain executes this program once more; it returns only when that failed, and

@@ -2,12 +2,17 @@ package shim
 
 import (
 	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/slirp"
 )
 
@@ -15,17 +20,25 @@ import (
 // connection: when the shim dies, the keeper ends slirp4netns and the ports.
 type network struct {
 	runtime string
+	keeper  start.Keeper
 	attach  slirp.Attach
+	changed func(*slirp.Attached) // is told of what a keeper gave that came later
 
 	mu     sync.Mutex
 	client *slirp.Client
-	gone   bool // the container has ended: do not attach again
+	n0     *os.File // the user's network namespace: as long as we have it, it lives
+	gone   bool     // the container has ended: do not attach again
+
+	changes sync.Mutex // one Change at a time
 }
 
 // up attaches the container and watches over the attachment.
 func (n *network) up() (*slirp.Attached, error) {
 	client, attached, err := n.connect()
 	if err != nil {
+		return nil, err
+	}
+	if err := n.keep(client, attached); err != nil {
 		return nil, err
 	}
 	go n.watch(client)
@@ -43,29 +56,76 @@ func (n *network) connect() (*slirp.Client, *slirp.Attached, error) {
 		return nil, nil, err
 	}
 	defer user.Close()
-	client, err := slirp.Dial(n.runtime)
+	n.mu.Lock()
+	runtime, request := n.runtime, n.attach
+	n.mu.Unlock()
+	client, err := slirp.Dial(runtime)
 	if err != nil {
 		return nil, nil, err
 	}
-	attached, err := client.Attach(n.attach, netns, user)
+	attached, n0, err := client.Attach(request, netns, user, n.n0)
 	if err != nil {
 		client.Close()
 		return nil, nil, err
 	}
+	n.holdN0(n0)
+	return client, attached, nil
+}
+
+// holdN0 takes what a keeper gave: the namespace that we have, or, where that keeper
+// had to make another, the one in which the container is now.
+func (n *network) holdN0(f *os.File) {
+	if f == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.n0 != nil {
+		_ = n.n0.Close()
+	}
+	n.n0 = f
+}
+
+// keep makes client the container's connection, unless the container has ended.
+func (n *network) keep(client *slirp.Client, attached *slirp.Attached) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.gone {
 		client.Close()
-		return nil, nil, errors.New("the container has ended")
+		return errors.New("the container has ended")
 	}
 	n.client = client
-	n.attach.Ports = attached.Ports // a port that was chosen stays the same
-	return client, attached, nil
+	n.remember(attached)
+	return nil
 }
 
-// watch attaches again after the keeper died: the next rc command starts a new
-// one, in the same U0. Polling costs one failed connect a second, and only then.
-// With no client it begins by attaching.
+// remember has the next Attach ask for what the container has now: a port that was
+// chosen stays the same, and so does an address.
+func (n *network) remember(a *slirp.Attached) {
+	n.attach.Ports = a.Ports
+	n.attach.Endpoints = withLast(n.attach.Endpoints, a)
+}
+
+// withLast notes in each endpoint the addresses that it had. The slice is new: the
+// old one may be on its way to a keeper.
+func withLast(list []slirp.Endpoint, had *slirp.Attached) []slirp.Endpoint {
+	list = slices.Clone(list)
+	for i := range list {
+		for _, e := range had.Endpoints {
+			if e.NetworkID != list[i].Network.ID {
+				continue
+			}
+			list[i].Last = slices.DeleteFunc([]netip.Addr{e.IP, e.IP6}, func(a netip.Addr) bool { return !a.IsValid() })
+			if list[i].Interface == "" {
+				list[i].Interface = e.Interface
+			}
+		}
+	}
+	return list
+}
+
+// watch attaches again after the keeper died, and starts another in the same U0 where
+// nobody else does. With no client it begins by attaching.
 func (n *network) watch(client *slirp.Client) {
 	for {
 		if client != nil {
@@ -74,21 +134,47 @@ func (n *network) watch(client *slirp.Client) {
 		n.mu.Lock()
 		n.client = nil // the connection is over: there is none to hand on
 		n.mu.Unlock()
-		for {
+		// Before our own waits have told us apart, hundreds of shims are at the same
+		// point.
+		for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 			n.mu.Lock()
 			gone := n.gone
 			n.mu.Unlock()
 			if gone {
 				return
 			}
-			next, _, err := n.connect()
+			next, attached, err := n.connect()
 			if err == nil {
+				if n.changed != nil {
+					n.changed(attached) // before it counts as calm: the next program of ours shall know
+				}
+				if n.keep(next, attached) != nil {
+					return
+				}
 				client = next
 				break
 			}
-			time.Sleep(time.Second)
+			if errors.Is(err, slirp.ErrNoKeeper) && n.revive() == nil {
+				continue
+			}
+			time.Sleep(pause/2 + rand.N(pause))
 		}
 	}
+}
+
+// revive starts a keeper where none is.
+func (n *network) revive() error {
+	n.mu.Lock()
+	runtime, n0 := n.runtime, n.n0
+	n.mu.Unlock()
+	if n.keeper.Program == "" {
+		return slirp.ErrNotYet // of a container that was started by an older rc
+	}
+	client, err := slirp.ReviveKeeper(runtime, &slirp.Birth{Program: n.keeper.Program, N0: n0, Path: n.keeper.Path})
+	if err == nil {
+		client.Close()
+	}
+	return err
 }
 
 func (n *network) down() {
@@ -98,6 +184,24 @@ func (n *network) down() {
 	if n.client != nil {
 		n.client.Close()
 	}
+	if n.n0 != nil {
+		_ = n.n0.Close()
+		n.n0 = nil
+	}
+}
+
+// lendN0 is a copy of N0's descriptor; nil where there is none.
+func (n *network) lendN0() *os.File {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.n0 == nil {
+		return nil
+	}
+	fd, err := unix.FcntlInt(n.n0.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), "n0")
 }
 
 // calm returns the connection while it stands: nil while the container has to be

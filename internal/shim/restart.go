@@ -191,8 +191,8 @@ func (s *shim) rebuild(h *handover) error {
 	cfg.Name, cfg.Dir, cfg.Root, cfg.Runtime = h.Kept.Name, h.Kept.Dir, h.Kept.Root, h.Kept.Runtime
 	cfg.Without, cfg.Detach, cfg.Fresh, cfg.Rows, cfg.Cols = os.Getenv("RC_TEST_WITHOUT"), true, false, h.Rows, h.Cols
 	cfg.Cgroup, cfg.RestartCount, cfg.Inside.CopyUp = "", h.State.RestartCount, nil
-	cfg.Attach.Ports = h.Kept.Attach.Ports // the same ports, those that were chosen too
-	cfg.Unit = h.Kept.Unit                 // and the same sockets
+	cfg.Attach, cfg.Keeper = h.Kept.Attach, h.Kept.Keeper // the same networks, addresses and ports, as changed since
+	cfg.Unit = h.Kept.Unit                                // and the same sockets
 	s.cfg = cfg
 	if err := s.rejoin(); err != nil {
 		return err

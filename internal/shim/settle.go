@@ -170,6 +170,9 @@ func (s *shim) settle(to *sleep) {
 			return // it is being attached again
 		}
 		files["keeper"] = client.File()
+		if s.net.n0 != nil {
+			files["n0"] = s.net.n0
+		}
 		h.Kept.Attach = s.net.attach
 	}
 	if to != nil {
@@ -267,7 +270,8 @@ func (s *shim) adopt(h *handover) {
 		s.servant = adoptServant(h.Helper, take("helper"))
 	}
 	if f := take("keeper"); f != nil {
-		s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach, client: slirp.Inherit(detachFD(f))}
+		s.net = s.newNetwork(s.cfg.Attach)
+		s.net.client, s.net.n0 = slirp.Inherit(detachFD(f)), take("n0")
 		s.undo.Push(s.net.down)
 		go s.net.watch(s.net.client)
 	}

@@ -191,6 +191,9 @@ func (s *shim) create() error {
 	if err := <-attached; err != nil {
 		return err
 	}
+	if net := s.snapshot().Net; net != nil && net.Note != "" {
+		s.said = append(s.said, net.Note)
+	}
 	if err := s.save(atomicfile.Fast); err != nil {
 		return err
 	}
@@ -469,11 +472,13 @@ func (s *shim) refused(err error) {
 // attachNetwork asks the keeper for the container's network while init mounts.
 func (s *shim) attachNetwork() <-chan error {
 	result := make(chan error, 1)
-	if s.cfg.Network != "slirp4netns" {
+	switch s.cfg.Network {
+	case slirp.DriverBridge, slirp.DriverSlirp, slirp.DriverPasta:
+	default:
 		result <- nil
 		return result
 	}
-	s.net = &network{runtime: s.cfg.Runtime, attach: s.cfg.Attach}
+	s.net = s.newNetwork(s.cfg.Attach)
 	s.net.attach.PID = s.init.PID
 	s.undo.Push(s.net.down) // here: the stack is this goroutine's
 	go func() {
@@ -486,8 +491,27 @@ func (s *shim) attachNetwork() <-chan error {
 		}
 		if err == nil {
 			s.update(func(st *record.State) { st.Net = attached })
+			s.nameItself(attached)
 		}
 		result <- err
 	}()
 	return result
+}
+
+// newNetwork is the attachment of this container.
+func (s *shim) newNetwork(a slirp.Attach) *network {
+	return &network{runtime: s.cfg.Runtime, keeper: s.cfg.Keeper, attach: a, changed: s.networkIs}
+}
+
+// nameItself writes the address that the container got on its bridge networks into
+// its hosts file. With slirp4netns and pasta rc knew it before.
+func (s *shim) nameItself(now *slirp.Attached) {
+	if now == nil || !s.net.attach.Bridged() {
+		return
+	}
+	var before *slirp.Attached // of a restart by policy: rc wrote no file anew
+	if s.byPolicy && s.before != nil {
+		before = s.before.Net
+	}
+	s.writeAddresses(before, now)
 }

@@ -21,7 +21,7 @@ func benchAttach(b *testing.B, ports ...slirp.Port) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := c.Attach(slirp.Attach{ID: "bench", PID: s.pid, Ports: ports}, s.netns, s.userns); err != nil {
+		if _, _, err := c.Attach(slirp.Attach{ID: "bench", PID: s.pid, Ports: ports}, s.netns, s.userns, nil); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()

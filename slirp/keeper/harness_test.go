@@ -231,7 +231,12 @@ func newHost(t *testing.T) *host {
 
 // start starts a keeper, or connects to the one that lives.
 func (h *host) start() (*slirp.Client, error) {
-	return slirp.StartKeeper(h.runtime, program(), h.mapping, nil)
+	return slirp.StartKeeper(h.runtime, h.birth(nil, nil))
+}
+
+// birth goes on with what an earlier keeper left, if anything.
+func (h *host) birth(u0, n0 *os.File) *slirp.Birth {
+	return &slirp.Birth{Program: program(), Mapping: h.mapping, U0: u0, N0: n0, Path: os.Getenv("PATH")}
 }
 
 // program is the rc-net to test: this one.
@@ -365,12 +370,15 @@ func (s *sandbox) attach(a slirp.Attach) (*slirp.Client, *slirp.Attached, error)
 		return nil, nil, err
 	}
 	a.ID, a.PID = "c"+strconv.Itoa(s.pid), s.pid
-	got, err := c.Attach(a, s.netns, s.userns)
+	got, n0, err := c.Attach(a, s.netns, s.userns, nil)
 	if err != nil {
 		c.Close()
 		return nil, nil, err
 	}
 	s.h.t.Cleanup(c.Close)
+	if n0 != nil {
+		_ = n0.Close()
+	}
 	return c, got, nil
 }
 

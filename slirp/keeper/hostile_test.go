@@ -82,7 +82,7 @@ func TestHostileAttach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.Attach(c.a, c.netns, c.userns); err == nil || errors.Is(err, slirp.ErrNoKeeper) {
+		if _, _, err := client.Attach(c.a, c.netns, c.userns, nil); err == nil || errors.Is(err, slirp.ErrNoKeeper) {
 			t.Errorf("%s: %v", name, err)
 		}
 		client.Close()
@@ -141,7 +141,7 @@ func TestHostileMessages(t *testing.T) {
 	}
 	// A second attach over one connection.
 	c, _ := s.mustAttach(slirp.Attach{})
-	if _, err := c.Attach(slirp.Attach{ID: "x", PID: s.pid}, s.netns, s.userns); !errors.Is(err, unix.EPROTO) {
+	if _, _, err := c.Attach(slirp.Attach{ID: "x", PID: s.pid}, s.netns, s.userns, nil); !errors.Is(err, unix.EPROTO) {
 		t.Error("second attach: ", err)
 	}
 	c.Close()

@@ -83,6 +83,8 @@ func open(s *slirp.Start, place Place) (*keeper, error) {
 	if err := checkRuntime(s.Runtime); err != nil {
 		return nil, hint.New(op, err, "")
 	}
+	// A folder without room for the words is no reason to do without a network.
+	_ = keepWords(s.Runtime)
 	mapping, err := userns.ReadMapping(0)
 	if err != nil {
 		return nil, hint.New(op, err, "")

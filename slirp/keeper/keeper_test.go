@@ -146,7 +146,7 @@ func TestKeeperKilledStartedAttachedAgain(t *testing.T) {
 	}
 	defer u0.Close()
 	began := time.Now()
-	n, err := slirp.StartKeeper(h.runtime, program(), h.mapping, u0)
+	n, err := slirp.StartKeeper(h.runtime, h.birth(u0, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ func (k *keeper) leave(force bool) error {
 	if now, err := os.Lstat(filepath.Join(k.runtime, slirp.SocketName)); err == nil && os.SameFile(now, k.self) {
 		_ = k.listener.Close()
 		k.networks.remove()
+		dropWords(k.runtime)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ var allowed = map[string][]string{
 	// The vocabularies of the two conversations: between rc, shim and init at a
 	// start, and between later commands and the shim.
 	"internal/stage/start":   {"internal/stage", "internal/record", "cgroup", "fuse", "slirp", "userns"},
-	"internal/stage/control": {"internal/stage", "internal/stage/start", "internal/record", "userns"},
+	"internal/stage/control": {"internal/stage", "internal/stage/start", "internal/record", "slirp", "userns"},
 	// What a service manager is told, and told us.
 	"internal/sdnotify": {},
 

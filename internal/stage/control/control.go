@@ -15,6 +15,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -33,6 +34,9 @@ const (
 	OpRoot       Op = "root"   // Reply.Files: "root", an O_PATH descriptor of the payload's root folder
 	OpExec       Op = "exec"   // see Talk
 	OpAttach     Op = "attach" // see Talk
+	// OpNetwork changes the network of a container that runs by Request.Network;
+	// Reply.State.Net is what it has then. The record is for the caller to change.
+	OpNetwork Op = "network"
 )
 
 // Talk is what follows OpExec and OpAttach on the same connection. The request
@@ -65,12 +69,13 @@ type Request struct {
 	Keep    bool          `json:",omitempty"` // stop: do not remove it although it is --rm, a start follows (`rc restart`)
 	Hold    bool          `json:",omitempty"` // pause, root: for as long as this connection lasts (see Hold, HoldRest)
 	Policy  bool          `json:",omitempty"` // signal, stop: not the user's wish: the restart policy applies (health)
+	Network *slirp.Change `json:",omitempty"` // network
 }
 
 // Reply answers it.
 type Reply struct {
 	State    *record.State  `json:",omitempty"`
-	Files    []string       `json:",omitempty"` // u0, user, net, ipc, uts, pid, mnt
+	Files    []string       `json:",omitempty"` // u0, user, net, ipc, uts, pid, mnt, n0
 	UIDMap   []userns.IDMap `json:",omitempty"`
 	GIDMap   []userns.IDMap `json:",omitempty"`
 	Hostname string         `json:",omitempty"`

@@ -110,6 +110,7 @@ type Config struct {
 	ShmMount   int    // index of the mount that is the joined container's /dev/shm; -1 for none
 	Network    string // kind of spec.NamespaceMode
 	Attach     slirp.Attach
+	Keeper     Keeper // how a shim starts one in the place of one that ended
 	Cgroup     string // path of the container's group, "" for none
 	StopSignal int
 	StopAfter  time.Duration
@@ -132,6 +133,12 @@ type Config struct {
 	Unit         *Unit               `json:",omitempty"` // of this start
 	Again        Again
 	Systemd      string `json:",omitempty"` // of a system container: a spec.Plan's
+}
+
+// Keeper is what a shim has to know to start the keeper.
+type Keeper struct {
+	Program string // path of rc-net
+	Path    string // rc's PATH, to find slirp4netns in
 }
 
 // SystemdAlways is the Config.Systemd of a container that is useless without a
