@@ -22,6 +22,7 @@ type attachment struct {
 	mode     mode
 	sock     *os.File // in the network namespace
 	ports    *published
+	pasta    *pasta // in the place of slirp4netns
 
 	mu     sync.Mutex
 	slirp  *running
@@ -50,6 +51,11 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 		return nil, nil, hint.New(attachOp, err, "")
 	}
 	undo.Push(func() { _ = a.sock.Close() })
+	if r.Driver == slirp.Pasta {
+		if a.pasta, err = k.newPasta(r); err != nil {
+			return nil, nil, err
+		}
+	}
 	// Ports first: they are what fails, and listening takes no time.
 	var chosen []slirp.Port
 	if a.ports, chosen, err = publish(k.runtime, owner(r), netns, r.Ports); err != nil {
@@ -60,14 +66,27 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 		return nil, nil, err
 	}
 	undo.Push(func() { a.slirp.end() })
-	if err := a.ports.serve(insideSlirp()); err != nil {
+	got, at, err := a.describe()
+	if err == nil {
+		err = a.ports.serve(at)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
+	got.Ports = chosen
 	undo.Release()
-	return a, &slirp.Attached{
+	return a, got, nil
+}
+
+// describe is the network that the container has now, and where its services are.
+func (a *attachment) describe() (*slirp.Attached, inside, error) {
+	if a.pasta != nil {
+		return a.pasta.describe(a)
+	}
+	return &slirp.Attached{
 		IP: slirp.Address, Prefix: slirp.PrefixLength, Gateway: slirp.Gateway,
-		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6, Ports: chosen,
-	}, nil
+		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6,
+	}, insideSlirp(), nil
 }
 
 // owner is what messages call the container.
@@ -97,6 +116,9 @@ func checkRequest(r *slirp.Attach) error {
 // start starts slirp4netns and configures its tap. One whose predecessor is just
 // ending (its keeper was killed) finds the tap busy and waits for it to go.
 func (a *attachment) start() (*running, error) {
+	if a.pasta != nil {
+		return a.pasta.start(a.target)
+	}
 	for end := time.Now().Add(time.Second); hasTap(a.sock) && time.Now().Before(end); {
 		time.Sleep(2 * time.Millisecond)
 	}
