@@ -24,14 +24,6 @@ import (
 	"github.com/rc-containers/rc/slirp"
 )
 
-// Domain is answered here alone: NAME.rc.internal is the container NAME, and what
-// is not there is NXDOMAIN at once. As the first search domain of a container it
-// makes short names work where the host's own search list could not: the C library
-// musl gives up at the first domain whose resolver fails (offline), and a wildcard
-// in the host's domain would stand before the containers. RFC 9476 and ICANN keep
-// the top level "internal" for such use.
-const Domain = "rc.internal"
-
 // Options are what a Server needs of its surroundings; the zero value is right
 // for a keeper.
 type Options struct {
@@ -61,10 +53,11 @@ type Member struct {
 // Server answers on the gateways of any number of networks. All methods may be
 // called at any time, from any goroutine.
 type Server struct {
-	opts   Options
 	zone   *zone
 	out    *forwarder
 	limits *limits
+
+	running sync.WaitGroup // all goroutines
 
 	mu      sync.Mutex
 	serving map[string]*listeners // by the network's id
@@ -75,7 +68,7 @@ type Server struct {
 // nothing; Close it in the end.
 func New(o Options) *Server {
 	l := newLimits()
-	return &Server{opts: o, zone: newZone(), limits: l, out: newForwarder(o, l), serving: make(map[string]*listeners)}
+	return &Server{zone: newZone(), limits: l, out: newForwarder(o, l), serving: make(map[string]*listeners)}
 }
 
 // Set puts a container on its networks, in place of what id stood for before.
