@@ -55,6 +55,10 @@ type World struct {
 	ports    map[string][]*port  // by container
 	index    int                 // of the link made last
 	way      Way                 // zero: there is no uplink
+	ipv6     bool                // the kernel has it
+	expelled []*port             // to be forgotten by the filter
+	leaving  []leaver
+	timer    *time.Timer // for sweep
 
 	closing sync.Once
 	closed  chan struct{}

@@ -1,0 +1,227 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoFilter says that this kernel has no nf_tables for us: errors.Is finds it below
+// the refusal of Open. A container whose network nobody named falls back to a
+// slirp4netns of its own.
+var ErrNoFilter = errors.New("the kernel has no nf_tables for user namespaces")
+
+// tableName is that of both tables: nft list table inet rc, in N0.
+const tableName = "rc"
+
+// filter is what keeps networks apart, and containers honest. In the table inet rc:
+//
+//	prerouting   from a bridge only with a source in its subnets
+//	input        from a bridge to its own gateway: DNS, ping; nothing else
+//	forward      from a bridge that is not internal, out by the tap; nothing else,
+//	             so that nothing passes from one network to another
+//	postrouting  masquerade by the tap
+//
+// In the table bridge rc (where the kernel has it), on what comes in by a port: IPv4,
+// IPv6 and ARP only, each only from the port's own MAC and addresses. So nobody takes
+// over another's address by ARP or NDP, or plays the router.
+//
+// What differs between networks and ports is in sets: a container that starts adds
+// elements, and no rule.
+type filter struct {
+	conn    *nftables.Conn
+	netlink *netlink.Conn
+	inet    *nftables.Table
+	ports   *nftables.Table // nil: no nf_tables for bridges
+	noPorts error
+
+	gate4, gate6     *nftables.Set // bridge . gateway
+	ours, outward    *nftables.Set // bridges; those with a way out
+	source           *nftables.Set // bridge: jump to its chain
+	sender4, sender6 *nftables.Set // port . MAC . address
+	way              Way           // as the rules have it
+}
+
+// openFilter opens the socket, on the World's thread in N0.
+func openFilter() (*filter, error) {
+	f := &filter{}
+	if err := f.dial(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoFilter, err)
+	}
+	return f, nil
+}
+
+func (f *filter) dial() error {
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		f.netlink = c
+		return nil
+	}))
+	f.conn = c
+	return err
+}
+
+// close may be called on nil: a World that did not come up has none.
+func (f *filter) close() {
+	if f != nil && f.conn != nil {
+		_ = f.conn.CloseLasting()
+	}
+}
+
+// flush carries out what was queued, all or nothing.
+func (f *filter) flush() error {
+	_ = f.netlink.SetDeadline(time.Now().Add(answerLimit))
+	err := f.conn.Flush()
+	if err == nil {
+		return nil
+	}
+	// Answers to a refused batch may still be in the socket.
+	f.close()
+	if again := f.dial(); again != nil {
+		return errors.Join(err, again)
+	}
+	return err
+}
+
+// rebuild makes both tables anew in place of those that are there, at once: what is
+// known of networks and ports goes in with the same transaction.
+func (f *filter) rebuild(networks map[string]*network, ports map[string][]*port, way Way) error {
+	f.way = way
+	err := f.try(networks, ports, true)
+	if err != nil {
+		f.noPorts = err
+		err = f.try(networks, ports, false)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoFilter, err)
+	}
+	return nil
+}
+
+func (f *filter) try(networks map[string]*network, ports map[string][]*port, bridgeFamily bool) error {
+	if err := f.inetTable(); err != nil {
+		return err
+	}
+	f.ports = nil
+	if bridgeFamily {
+		if err := f.portTable(); err != nil {
+			return err
+		}
+	}
+	for _, n := range networks {
+		f.queueNetwork(n)
+	}
+	for _, list := range ports {
+		for _, p := range list {
+			f.queuePort(p, f.conn.SetAddElements)
+		}
+	}
+	return f.flush()
+}
+
+// renew queues the removal of a table, if there is one, and its making. Adding first
+// makes the removal succeed always.
+func (f *filter) renew(family nftables.TableFamily) *nftables.Table {
+	t := &nftables.Table{Family: family, Name: tableName}
+	f.conn.AddTable(t)
+	f.conn.DelTable(t)
+	return f.conn.AddTable(t)
+}
+
+// add lets a network through: its bridge will be called has.bridge.
+func (f *filter) add(has *network) error {
+	f.queueNetwork(has)
+	if err := f.flush(); err != nil {
+		return fmt.Errorf("filter the network: %w", err)
+	}
+	return nil
+}
+
+func (f *filter) queueNetwork(n *network) {
+	name := ifname(n.bridge)
+	chain := f.conn.AddChain(&nftables.Chain{Table: f.inet, Name: n.bridge})
+	for _, p := range n.pools() {
+		f.rule(chain, source(p.Prefix), verdict(expr.VerdictReturn))
+		gates, key := f.gates(p), append(append([]byte{}, name...), p.Gateway.AsSlice()...)
+		_ = f.conn.SetAddElements(gates, []nftables.SetElement{{Key: key}})
+	}
+	if n.v6 != nil {
+		f.rule(chain, source(netip.MustParsePrefix("fe80::/10")), verdict(expr.VerdictReturn))
+	}
+	f.rule(chain, verdict(expr.VerdictDrop))
+	_ = f.conn.SetAddElements(f.source, []nftables.SetElement{{Key: name, VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: n.bridge}}})
+	_ = f.conn.SetAddElements(f.ours, []nftables.SetElement{{Key: name}})
+	if !n.Internal {
+		_ = f.conn.SetAddElements(f.outward, []nftables.SetElement{{Key: name}})
+	}
+}
+
+func (f *filter) gates(p *pool) *nftables.Set {
+	if p.Gateway.Is4() {
+		return f.gate4
+	}
+	return f.gate6
+}
+
+// remove forgets a network.
+func (f *filter) remove(n *network) error {
+	name := ifname(n.bridge)
+	one := []nftables.SetElement{{Key: name}}
+	_ = f.conn.SetDeleteElements(f.source, []nftables.SetElement{{Key: name, VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: n.bridge}}})
+	_ = f.conn.SetDeleteElements(f.ours, one)
+	if !n.Internal {
+		_ = f.conn.SetDeleteElements(f.outward, one)
+	}
+	for _, p := range n.pools() {
+		_ = f.conn.SetDeleteElements(f.gates(p), []nftables.SetElement{{Key: append(append([]byte{}, name...), p.Gateway.AsSlice()...)}})
+	}
+	chain := &nftables.Chain{Table: f.inet, Name: n.bridge}
+	f.conn.FlushChain(chain)
+	f.conn.DelChain(chain)
+	return f.flush()
+}
+
+// admit lets a port send from its own addresses.
+func (f *filter) admit(p *port) error {
+	if f.ports == nil {
+		return nil
+	}
+	f.queuePort(p, f.conn.SetAddElements)
+	if err := f.flush(); err != nil {
+		return fmt.Errorf("let the interface through the filter: %w", err)
+	}
+	return nil
+}
+
+// expel forgets ports.
+func (f *filter) expel(list ...*port) error {
+	if f.ports == nil {
+		return nil
+	}
+	for _, p := range list {
+		f.queuePort(p, f.conn.SetDeleteElements)
+	}
+	err := f.flush()
+	if errors.Is(err, unix.ENOENT) {
+		err = nil // the tables were made anew since
+	}
+	return err
+}
+
+func (f *filter) queuePort(p *port, do func(*nftables.Set, []nftables.SetElement) error) {
+	if f.ports == nil {
+		return
+	}
+	for _, a := range p.addresses() {
+		set := f.sender4
+		if a.Is6() {
+			set = f.sender6
+		}
+		_ = do(set, []nftables.SetElement{{Key: senderKey(p.index, p.mac, a)}})
+	}
+}

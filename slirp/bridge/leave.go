@@ -1,0 +1,134 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+)
+
+// heldLimit is how long the interfaces of a container that has ended may live on: the
+// kernel removes them with its namespace, some time after its last process.
+const heldLimit = 3 * time.Second
+
+// leaver is a port whose container has ended.
+type leaver struct {
+	name  string
+	since time.Time
+}
+
+// Disconnect takes a running container off one network: its interface goes, which takes
+// up to 30 ms. ENOENT when it is not on it.
+func (w *World) Disconnect(id, networkID string) error {
+	err := w.Do(func() error {
+		n := w.networks[short(networkID)]
+		if n == nil || w.port(id, n) == nil {
+			return fmt.Errorf("it is not on that network: %w", unix.ENOENT)
+		}
+		p := w.port(id, n)
+		err := w.route.run(deleteLink(p.name))
+		if errors.Is(err, unix.ENODEV) {
+			err = nil // it removed the interface itself
+		}
+		if err != nil {
+			return err
+		}
+		w.ports[id] = slices.DeleteFunc(w.ports[id], func(other *port) bool { return other == p })
+		w.left(p)
+		return w.filter.expel(p)
+	})
+	if err != nil {
+		return hint.New(fmt.Sprintf("disconnect container %s from network %s", short(id), short(networkID)), err, "")
+	}
+	return nil
+}
+
+// Gone forgets a container that has ended: its addresses are free at once. Its
+// interfaces end with its network namespace, whenever the kernel comes to it; if
+// somebody else holds that (container:ID), they are removed some seconds later.
+func (w *World) Gone(id string) {
+	_ = w.Do(func() error {
+		w.forget(id)
+		return nil
+	})
+}
+
+func (w *World) forget(id string) {
+	for _, p := range w.ports[id] {
+		w.left(p)
+		w.expelled = append(w.expelled, p)
+		w.leaving = append(w.leaving, leaver{p.name, time.Now()})
+	}
+	delete(w.ports, id)
+	w.plan()
+}
+
+// expelDelay gathers the ports that the filter forgets, for one transaction.
+const expelDelay = 200 * time.Millisecond
+
+// left gives back what a port had.
+func (w *World) left(p *port) {
+	p.release()
+	if p.net.ports--; p.net.ports == 0 {
+		p.net.empty = time.Now()
+		w.plan()
+	}
+}
+
+// plan has sweep run when the next thing is due. One timer does: a thousand short
+// containers leave no thousand of them.
+func (w *World) plan() {
+	var next time.Time
+	soonest := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if len(w.expelled) > 0 {
+		soonest(time.Now().Add(expelDelay))
+	}
+	for _, l := range w.leaving {
+		soonest(l.since.Add(heldLimit))
+	}
+	for _, n := range w.networks {
+		if n.ports == 0 {
+			soonest(n.empty.Add(w.options.Linger))
+		}
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if next.IsZero() {
+		return
+	}
+	w.timer = time.AfterFunc(time.Until(next)+10*time.Millisecond, func() {
+		_ = w.Do(func() error {
+			w.sweep(time.Now())
+			return nil
+		})
+	})
+}
+
+// sweep does what must not wait in anybody's way.
+func (w *World) sweep(now time.Time) {
+	if len(w.expelled) > 0 && w.filter.expel(w.expelled...) == nil {
+		w.expelled = nil
+	}
+	w.leaving = slices.DeleteFunc(w.leaving, func(l leaver) bool {
+		if now.Sub(l.since) < heldLimit {
+			return false
+		}
+		_ = w.route.run(deleteLink(l.name)) // ENODEV nearly always
+		return true
+	})
+	for _, n := range w.networks {
+		if n.ports == 0 && now.Sub(n.empty) >= w.options.Linger {
+			_ = w.drop(n)
+		}
+	}
+	w.plan()
+}
