@@ -13,16 +13,27 @@ import (
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/unwind"
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/slirp/bridge"
 )
 
-// attachment is the network of one container: a slirp4netns and ports.
+// attachment is the network of one container: its part of the bridge networks, or a
+// slirp4netns or pasta of its own, and its ports.
 type attachment struct {
+	keeper   *keeper
 	networks *networks
+	id       string
 	target   *target
-	mode     mode
-	sock     *os.File // in the network namespace
 	ports    *published
-	pasta    *pasta // in the place of slirp4netns
+	wires    *wires // of bridge networks, else nil
+
+	// Of a stack of its own:
+	mode  mode
+	side  bool     // it is not the way out, but leads to the host's loopback only
+	sock  *os.File // in the network namespace
+	pasta *pasta   // in the place of slirp4netns
+	note  string
+
+	building sync.Mutex // held while it is attached, changed or closed
 
 	mu     sync.Mutex
 	slirp  *running
@@ -32,8 +43,8 @@ type attachment struct {
 
 const attachOp = "attach the network"
 
-// attach owns netns and userns.
-func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *slirp.Attached, error) {
+// attach owns netns and userns, and borrows n0, which may be nil.
+func (k *keeper) attach(r *slirp.Attach, netns, userns, n0 *os.File) (*attachment, *slirp.Attached, error) {
 	var undo unwind.Stack
 	defer undo.Run()
 	undo.Push(func() { _ = netns.Close(); _ = userns.Close() })
@@ -44,48 +55,89 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns *os.File) (*attachment, *
 	if err != nil {
 		return nil, nil, hint.New(attachOp, err, "")
 	}
-	undo.Push(t.close)
-	a := &attachment{networks: k.networks, target: t, quit: make(chan struct{})}
-	a.mode = mode{hostLoopback: r.HostLoopback, ipv6: r.IPv6 || hostIPv6()}
-	if a.sock, err = socketIn(netns); err != nil {
-		return nil, nil, hint.New(attachOp, err, "")
+	undo.Release() // t owns them
+	a := &attachment{keeper: k, networks: k.networks, id: r.ID, target: t, quit: make(chan struct{})}
+	a.building.Lock()
+	defer a.building.Unlock()
+	got, err := a.build(r, n0)
+	if err != nil {
+		a.end()
+		return nil, nil, err
 	}
-	undo.Push(func() { _ = a.sock.Close() })
-	if r.Driver == slirp.Pasta {
-		if a.pasta, err = k.newPasta(r); err != nil {
-			return nil, nil, err
-		}
-	}
+	return a, got, nil
+}
+
+// build attaches; after an error, end takes away what is there.
+func (a *attachment) build(r *slirp.Attach, n0 *os.File) (*slirp.Attached, error) {
+	var err error
 	// Ports first: they are what fails, and listening takes no time.
-	var chosen []slirp.Port
-	if a.ports, chosen, err = publish(k.runtime, owner(r), netns, r.Ports); err != nil {
-		return nil, nil, err
+	if a.ports, _, err = publish(a.keeper.runtime, owner(r), a.target.netns, r.Ports); err != nil {
+		return nil, err
 	}
-	undo.Push(a.ports.close)
-	if a.slirp, err = a.start(); err != nil {
-		return nil, nil, err
+	if err := a.connect(r, n0); err != nil {
+		return nil, err
 	}
-	undo.Push(func() { a.slirp.end() })
 	got, at, err := a.describe()
 	if err == nil {
 		err = a.ports.serve(at)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	got.Ports = chosen
-	undo.Release()
-	return a, got, nil
+	got.Ports = a.ports.list()
+	return got, nil
+}
+
+// connect brings the container into a network.
+func (a *attachment) connect(r *slirp.Attach, n0 *os.File) error {
+	if r.Bridged() {
+		err := a.bridge(r, n0)
+		if err == nil || !r.Fallback || !errors.Is(err, bridge.ErrNoFilter) {
+			return err
+		}
+		a.note = a.keeper.commons.noteFallback(err)
+	}
+	return a.alone(r)
+}
+
+// alone starts a stack for this container only.
+func (a *attachment) alone(r *slirp.Attach) (err error) {
+	a.mode = mode{hostLoopback: r.HostLoopback, ipv6: r.IPv6 || hostIPv6()}
+	if a.sock, err = socketIn(a.target.netns); err != nil {
+		return hint.New(attachOp, err, "")
+	}
+	if r.Driver == slirp.DriverPasta {
+		if a.pasta, err = a.keeper.newPasta(r); err != nil {
+			return err
+		}
+	}
+	a.slirp, err = a.start()
+	return err
+}
+
+// beside starts a slirp4netns that leads to the host's loopback, in a container on
+// bridge networks.
+func (a *attachment) beside() (err error) {
+	a.mode, a.side = mode{hostLoopback: true}, true
+	if a.sock, err = socketIn(a.target.netns); err != nil {
+		return hint.New(attachOp, err, "")
+	}
+	a.slirp, err = a.start()
+	return err
 }
 
 // describe is the network that the container has now, and where its services are.
 func (a *attachment) describe() (*slirp.Attached, inside, error) {
-	if a.pasta != nil {
+	switch {
+	case a.wires != nil:
+		got, at := a.wires.describe()
+		return got, at, nil
+	case a.pasta != nil:
 		return a.pasta.describe(a)
 	}
 	return &slirp.Attached{
 		IP: slirp.Address, Prefix: slirp.PrefixLength, Gateway: slirp.Gateway,
-		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6,
+		DNS: []string{slirp.Resolver}, MTU: slirp.MTU, IPv6: a.mode.ipv6, Note: a.note,
 	}, insideSlirp(), nil
 }
 
@@ -130,7 +182,7 @@ func (a *attachment) start() (*running, error) {
 	// slirp4netns joined its namespaces, and of nobody else.
 	err = a.target.alive()
 	if err == nil {
-		err = configureTap(a.sock)
+		err = configureTap(a.sock, !a.side)
 	}
 	if err != nil {
 		r.end()
@@ -149,6 +201,9 @@ var (
 // watch replaces a slirp4netns that dies while the container runs, and calls
 // lost when it will not live.
 func (a *attachment) watch(lost func()) {
+	if a.slirp == nil {
+		return // the bridges' is not ours
+	}
 	go func() {
 		if !a.keepRunning() {
 			lost()
@@ -210,15 +265,35 @@ func (a *attachment) isClosed() bool {
 	return a.closed
 }
 
-// close ends the ports and slirp4netns, whose tap goes with it.
+// close ends the ports and slirp4netns, whose tap goes with it. It may be called
+// again.
 func (a *attachment) close() {
+	a.building.Lock()
+	defer a.building.Unlock()
+	if !a.isClosed() {
+		a.end()
+	}
+}
+
+// end is close with the lock held.
+func (a *attachment) end() {
 	close(a.quit)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
-	a.ports.close()
-	a.slirp.end()
-	_ = a.sock.Close()
+	if a.ports != nil {
+		a.ports.close()
+	}
+	if a.slirp != nil {
+		a.slirp.end()
+	}
+	if a.sock != nil {
+		_ = a.sock.Close()
+	}
+	if a.wires != nil {
+		a.wires.end(a)
+		return
+	}
 	a.target.close()
 }
 

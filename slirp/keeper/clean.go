@@ -23,7 +23,8 @@ import (
 const (
 	connFD  = 4
 	lockFD  = 5
-	firstFD = 6
+	n0FD    = 7 // 6 was U0, if it was joined
+	firstFD = 8
 )
 
 // clean is the argument of the second execution.
@@ -71,15 +72,19 @@ func detach() error {
 	if err := linux.JoinSessionKeyring(-1); err != nil {
 		return err
 	}
-	for _, fd := range []int{connFD, lockFD} {
+	if err := linux.CloexecFrom(connFD - 1); err != nil { // also the plan, whose constructor has run
+		return err
+	}
+	keep := []int{connFD, lockFD}
+	if n0 := inheritedN0(); n0 != nil {
+		_ = n0.Close()
+		keep = append(keep, n0FD)
+	}
+	for _, fd := range keep {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("descriptor %d: %w", fd, err)
 		}
 	}
-	if err := linux.CloexecFrom(firstFD); err != nil {
-		return err
-	}
-	unix.CloseOnExec(connFD - 1) // the plan, whose constructor has run
 	return syscall.Exec("/proc/self/exe", []string{"rc-net", clean}, []string{})
 }
 

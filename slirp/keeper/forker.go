@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -30,7 +32,10 @@ type forker struct {
 }
 
 // mode is what the driver of a container depends on.
-type mode struct{ hostLoopback, ipv6 bool }
+type mode struct {
+	hostLoopback, ipv6 bool
+	cidr               netip.Prefix // zero: slirp4netns's own
+}
 
 // job is one start. output comes before done, if slirp4netns was executed at all.
 type job struct {
@@ -89,7 +94,11 @@ func (f *forker) driver(m mode) (network.ParentDriver, error) {
 	if d := f.drivers[m]; d != nil {
 		return d, nil
 	}
-	d, err := slirp4netns.NewParentDriver(f, f.binary, slirp.MTU, nil, slirp.Device,
+	var ipnet *net.IPNet
+	if m.cidr.IsValid() {
+		ipnet = &net.IPNet{IP: m.cidr.Addr().AsSlice(), Mask: net.CIDRMask(m.cidr.Bits(), 32)}
+	}
+	d, err := slirp4netns.NewParentDriver(f, f.binary, slirp.MTU, ipnet, slirp.Device,
 		!m.hostLoopback, "", true, true, m.ipv6)
 	if err == nil {
 		f.drivers[m] = d

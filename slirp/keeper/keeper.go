@@ -32,6 +32,7 @@ type keeper struct {
 	listener *stage.Listener
 	mapping  *userns.Mapping
 	networks *networks
+	commons  *commons
 	stand    *stand
 
 	mu      sync.Mutex
@@ -104,7 +105,7 @@ func open(s *slirp.Start, place Place) (*keeper, error) {
 		return nil, hint.New(op, err, "")
 	}
 	return &keeper{runtime: s.Runtime, self: self, listener: listener, mapping: mapping,
-		networks: networks, stand: &stand{place: place, uid: outerUID(mapping)}, conns: map[*stage.Conn]bool{}}, nil
+		networks: networks, commons: newCommons(networks, inheritedN0()), stand: &stand{place: place, uid: outerUID(mapping)}, conns: map[*stage.Conn]bool{}}, nil
 }
 
 // outerUID is the number that the user has outside of U0, where it is 0.
@@ -144,6 +145,7 @@ func (k *keeper) run() error {
 		// Before the first greeting is answered, and before the tools of networks are
 		// started: they shall stand where we do.
 		_, _ = k.stand.where()
+		k.commons.inherit() // before anybody could make another
 		go k.accept()
 		k.networks.warm()
 	}()

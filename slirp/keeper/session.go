@@ -100,18 +100,43 @@ func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*o
 	case one && r.Fork != nil && len(files) == 3:
 		defer stage.CloseFiles(files)
 		return s.forked(r.Fork, files)
-	case one && r.Attach != nil && len(files) == 2 && s.attached == nil:
-		a, got, err := s.keeper.attach(r.Attach, files[0], files[1])
+	case one && r.Attach != nil && (len(files) == 2 || len(files) == 3) && s.attached == nil:
+		return s.attach(r.Attach, files)
+	case one && r.Change != nil && len(files) == 0 && s.attached != nil:
+		got, err := s.attached.change(r.Change)
 		if err != nil {
 			return failed(err), nil
 		}
-		s.attached = a
-		// Given up: hang up, so that the shim learns of it.
-		a.watch(func() { _ = unix.Shutdown(int(s.conn.File().Fd()), unix.SHUT_RDWR) })
 		return &slirp.Reply{Attached: got}, nil
 	}
 	stage.CloseFiles(files)
 	return failed(hint.New("talk to the keeper of the network", unix.EPROTO, "")), nil
+}
+
+// attach owns files: network and user namespace of the container, and N0, if given.
+func (s *session) attach(r *slirp.Attach, files []*os.File) (*slirp.Reply, []*os.File) {
+	var n0 *os.File
+	if len(files) == 3 {
+		n0 = files[2]
+		defer n0.Close()
+	}
+	a, got, err := s.keeper.attach(r, files[0], files[1], n0)
+	if err != nil {
+		return failed(err), nil
+	}
+	s.attached = a
+	// Given up: hang up, so that the shim learns of it.
+	a.watch(func() { _ = unix.Shutdown(int(s.conn.File().Fd()), unix.SHUT_RDWR) })
+	if a.wires == nil {
+		return &slirp.Reply{Attached: got}, nil
+	}
+	ours, err := duplicate(a.wires.world.File())
+	if err != nil {
+		s.attached = nil
+		a.close()
+		return failed(hint.New(attachOp, err, "")), nil
+	}
+	return &slirp.Reply{Attached: got}, []*os.File{ours}
 }
 
 func failed(err error) *slirp.Reply { return &slirp.Reply{Failed: stage.Fail(err)} }

@@ -40,9 +40,9 @@ func socketIn(netns *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(r.fd), "socket in network namespace"), nil
 }
 
-// configureTap gives the tap its size, address and default route and brings it
-// up: a few ioctls, 0.1 ms; slirp4netns --configure does the same.
-func configureTap(sock *os.File) error {
+// configureTap gives the tap its size and address, makes it the way out, if it is, and
+// brings it up: a few ioctls, 0.1 ms; slirp4netns --configure does the same.
+func configureTap(sock *os.File, wayOut bool) error {
 	fd := int(sock.Fd())
 	addr, gateway := netip.MustParseAddr(slirp.Address).As4(), netip.MustParseAddr(slirp.Gateway).As4()
 	steps := []struct {
@@ -70,6 +70,9 @@ func configureTap(sock *os.File) error {
 		if err != nil {
 			return fmt.Errorf("configure %s: %s: %w", slirp.Device, s.name, err)
 		}
+	}
+	if !wayOut {
+		return nil
 	}
 	return addDefaultRoute(fd, gateway)
 }
