@@ -87,7 +87,7 @@ func askUDP(c net.Conn, query []byte, end, size int) ([]byte, error) {
 	if _, err := c.Write(query); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, size)
+	buf := make([]byte, size+1) // one more, to see what is too long
 	for {
 		n, err := c.Read(buf)
 		if err != nil {

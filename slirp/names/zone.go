@@ -137,10 +137,8 @@ func (p place) keys() (names []string, host string) {
 		}
 	}
 	add(p.m.Name)
-	add(p.m.id)
-	if len(p.m.id) > shortID {
-		add(p.m.id[:shortID])
-	}
+	// The whole id, of 64 digits, cannot be asked for: a label has 63 bytes at most.
+	add(p.m.id[:min(len(p.m.id), shortID)])
 	for _, alias := range p.e.Aliases {
 		add(alias)
 	}
