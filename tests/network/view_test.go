@@ -1,0 +1,99 @@
+package network
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// usage is what the keeper holds.
+type usage struct {
+	FDs, Threads int
+	RSS          int // KiB of its own memory, without the program's file
+	Children     int
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("%d descriptors, %d threads, %d KiB, %d children", u.FDs, u.Threads, u.RSS, u.Children)
+}
+
+// look reads it from /proc; the user owns U0, so he may.
+func look(t *testing.T, pid int) usage {
+	t.Helper()
+	var u usage
+	if fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
+		u.FDs = len(fds)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatalf("the keeper %d is gone: %v", pid, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		n, _ := strconv.Atoi(f[1])
+		switch f[0] {
+		case "Threads:":
+			u.Threads = n
+		case "RssAnon:":
+			u.RSS = n
+		}
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, l := range lists {
+		data, _ := os.ReadFile(l)
+		u.Children += len(bytes.Fields(data))
+	}
+	return u
+}
+
+// n0 finds a thread of the keeper that is in N0: in a network namespace that is not
+// ours and stays the same from one look to the next. "" when none is.
+func n0(pid int) string {
+	ours, _ := os.Readlink("/proc/self/ns/net")
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/ns/net", pid))
+	for _, path := range tasks {
+		if theirs, err := os.Readlink(path); err == nil && theirs != ours {
+			return path
+		}
+	}
+	return ""
+}
+
+// links are the interfaces of N0 by kind.
+func links(t *testing.T, pid int) map[string][]string {
+	t.Helper()
+	path := n0(pid)
+	if path == "" {
+		return nil
+	}
+	// The keeper is in U0: there the user has every capability.
+	cmd := exec.Command("nsenter", "--preserve-credentials", fmt.Sprintf("--user=/proc/%d/ns/user", pid), "--net="+path,
+		"ip", "-details", "-json", "link", "show")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("look into N0: %v", err)
+	}
+	var list []struct {
+		IfName   string `json:"ifname"`
+		LinkInfo struct {
+			Kind string `json:"info_kind"`
+		} `json:"linkinfo"`
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string][]string{}
+	for _, l := range list {
+		kinds[l.LinkInfo.Kind] = append(kinds[l.LinkInfo.Kind], l.IfName)
+	}
+	return kinds
+}
