@@ -87,15 +87,14 @@ func TestForwardTruncated(t *testing.T) {
 // TestForgery: answers to another question, with another id, or none at all change
 // nothing.
 func TestForgery(t *testing.T) {
-	r := newRig(t, Options{}, netA)
-	var c net.PacketConn
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer udp.Close()
-	c = udp
-	r.s.out.opts.Upstream = func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(c.LocalAddr().String())} }
+	defer c.Close()
+	var list servers
+	list.set(netip.MustParseAddrPort(c.LocalAddr().String()))
+	r := newRig(t, Options{Upstream: list.get}, netA)
 	go func() {
 		buf := make([]byte, 2048)
 		n, from, err := c.ReadFrom(buf)
@@ -128,11 +127,11 @@ func TestForgery(t *testing.T) {
 // (aardvark-dns#482).
 func TestDeadResolver(t *testing.T) {
 	t.Parallel()
-	var list []netip.AddrPort
-	r := newRig(t, Options{Upstream: func() []netip.AddrPort { return list }}, netA)
+	var list servers
+	r := newRig(t, Options{Upstream: list.get}, netA)
 	dead, live := newUpstream(t, "127.0.0.1:0"), newUpstream(t, "127.0.0.1:0")
 	dead.set(func(*dnsmessage.Message, bool) []byte { return nil })
-	list = []netip.AddrPort{dead.addr, live.addr}
+	list.set(dead.addr, live.addr)
 	ask := func() {
 		t.Helper()
 		if m, err := r.ask(somebody, netA, "example.org.", dnsmessage.TypeA); err != nil || len(m.Answers) != 1 {
@@ -170,15 +169,15 @@ func TestDeadResolver(t *testing.T) {
 // TestHelpless: a resolver that fails or refuses is no reason to stop, and its word
 // counts if there is no better.
 func TestHelpless(t *testing.T) {
-	var list []netip.AddrPort
-	r := newRig(t, Options{Upstream: func() []netip.AddrPort { return list }}, netA)
+	var list servers
+	r := newRig(t, Options{Upstream: list.get}, netA)
 	refuses, live := newUpstream(t, "127.0.0.1:0"), newUpstream(t, "127.0.0.1:0")
 	refuses.set(func(m *dnsmessage.Message, _ bool) []byte {
 		return mustPack(dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RCode: dnsmessage.RCodeRefused}})
 	})
-	list = []netip.AddrPort{refuses.addr, live.addr}
+	list.set(refuses.addr, live.addr)
 	r.addrs(somebody, netA, "example.org.", "192.0.2.77")
-	list = list[:1]
+	list.set(refuses.addr)
 	within(t, "the refusal", time.Second, func() { r.addrs(somebody, netA, "example.org.", "Refused") })
 }
 
@@ -206,12 +205,13 @@ func TestOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	addr := netip.MustParseAddrPort(closed.LocalAddr().String())
-	s := newRig(t, Options{Upstream: func() []netip.AddrPort { return []netip.AddrPort{addr} }}, netA)
+	var list servers
+	list.set(netip.MustParseAddrPort(closed.LocalAddr().String()))
+	s := newRig(t, Options{Upstream: list.get}, netA)
 	within(t, "a closed port", time.Second, func() { s.addrs(somebody, netA, "example.org.", "ServerFailure") })
 	silent := newUpstream(t, "127.0.0.1:0")
 	silent.set(func(*dnsmessage.Message, bool) []byte { return nil })
-	addr = silent.addr
+	list.set(silent.addr)
 	within(t, "silence", 5*time.Second, func() {
 		if m, err := s.ask(somebody, netA, "example.org.", dnsmessage.TypeA); err != nil || m.RCode != dnsmessage.RCodeServerFailure {
 			t.Errorf("%+v %v", m, err)
@@ -304,13 +304,13 @@ func TestParseServers(t *testing.T) {
 func TestOwnServers(t *testing.T) {
 	var mu sync.Mutex
 	var dialled []string
-	r := newRig(t, Options{}, netA)
-	r.s.out.opts.Dial = func(_ string, to netip.AddrPort, _ time.Duration) (net.Conn, error) {
+	up := newUpstream(t, "127.0.0.1:0")
+	r := newRig(t, Options{Dial: func(_ string, to netip.AddrPort, _ time.Duration) (net.Conn, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		dialled = append(dialled, to.String())
-		return net.Dial("udp", r.up.addr.String())
-	}
+		return net.Dial("udp", up.addr.String())
+	}}, netA)
 	r.s.Set("x", Member{Name: "x", Servers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, Endpoints: []slirp.EndpointStatus{on(netA, somebody)}})
 	r.addrs(somebody, netA, "x.", somebody)
 	r.addrs(somebody, netA, "example.org.", "192.0.2.77")

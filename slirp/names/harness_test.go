@@ -203,6 +203,14 @@ func (m reply) addrs() (got []string) {
 	return got
 }
 
+// servers is a list of resolvers that changes.
+type servers struct {
+	list atomic.Pointer[[]netip.AddrPort]
+}
+
+func (s *servers) set(list ...netip.AddrPort) { s.list.Store(&list) }
+func (s *servers) get() []netip.AddrPort      { return *s.list.Load() }
+
 // upstream is a resolver of the host, which says what handle says: nil is nothing.
 type upstream struct {
 	addr  netip.AddrPort
