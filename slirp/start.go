@@ -184,6 +184,8 @@ func (b *Birth) start(lock, conn *os.File) *userns.Program {
 	case b.Mapping != nil:
 		p.Plan.Unshare = unix.CLONE_NEWUSER
 		p.MapIDs = b.Mapping
+	default:
+		p.Plan.Orphan = true // a shim lives on, and would have to reap it
 	}
 	return p
 }

@@ -201,11 +201,17 @@ func (s *shim) killOrphans() {
 	}
 }
 
-// orphans lists our children, except our own helpers.
+// orphans lists our children, except our own helpers: those stand in U0, as we do, and
+// no payload ever does. A keeper that we started comes back to us where we are the
+// subreaper.
 func (s *shim) orphans() []int {
+	own, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		return nil
+	}
 	var pids []int
 	for _, pid := range children("self") {
-		if s.servant == nil || pid != s.servant.pid {
+		if its, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/user"); err != nil || its != own {
 			pids = append(pids, pid)
 		}
 	}
