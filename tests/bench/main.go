@@ -1,5 +1,5 @@
 // Command bench measures starts of containers: rc, podman and bubblewrap side by
-// side. tests/bench/run prepares what it needs and calls it.
+// side; and what their networks carry, beside slirp4netns, pasta and plain namespaces. tests/bench/run prepares what it needs and calls it.
 //
 // Each round runs every command once, in the same order, so that whatever else
 // the machine does meets all of them; medians are compared, and minima shown.
@@ -20,6 +20,9 @@ type options struct {
 	runs, starts, width  int
 	idle                 int
 	settle               time.Duration
+	rounds               int
+	each                 time.Duration
+	only                 string
 	quick                bool
 }
 
@@ -34,10 +37,13 @@ func main() {
 	flag.IntVar(&o.width, "width", 8, "how many of them at a time")
 	flag.IntVar(&o.idle, "idle", 20, "idle containers of the memory test")
 	flag.DurationVar(&o.settle, "settle", 10*time.Second, "how long they idle before they are weighed")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of the network's paths; 0: leave them out")
+	flag.DurationVar(&o.each, "each", 500*time.Millisecond, "how long each figure of a path is measured in a round")
+	flag.StringVar(&o.only, "only", "", "starts or network: that part alone")
 	flag.BoolVar(&o.quick, "quick", false, "3 rounds, 8 starts: to see that it works")
 	flag.Parse()
 	if o.quick {
-		o.runs, o.starts, o.idle, o.settle = 3, 8, 3, time.Second
+		o.runs, o.starts, o.idle, o.settle, o.rounds, o.each = 3, 8, 3, time.Second, 1, 100*time.Millisecond
 	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,8 +66,25 @@ func run(o options) error {
 	if err := w.load(); err != nil {
 		return err
 	}
-	subjects := w.subjects()
-	for _, s := range subjects {
+	if o.only != "network" {
+		if err := w.measure(r); err != nil {
+			return err
+		}
+	}
+	if o.only != "starts" && o.rounds > 0 {
+		w.networks(r)
+	}
+	text := r.markdown()
+	fmt.Print(text)
+	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(o.out, []byte(text), 0o644)
+}
+
+// measure fills in what starts, lists, memory and ends cost.
+func (w *world) measure(r *report) error {
+	for _, s := range w.subjects() {
 		// Not measured: the first run starts keepers and fills caches. A subject
 		// that does not work here is named with its reason, and left out.
 		if _, err := w.time(s); err != nil {
@@ -70,8 +93,8 @@ func run(o options) error {
 		}
 		r.rows = append(r.rows, &row{subject: s})
 	}
-	for round := range o.runs {
-		fmt.Fprintf(os.Stderr, "\rround %d of %d ", round+1, o.runs)
+	for round := range w.o.runs {
+		fmt.Fprintf(os.Stderr, "\rround %d of %d ", round+1, w.o.runs)
 		for _, row := range r.rows {
 			d, err := w.time(row.subject)
 			if err != nil {
@@ -95,10 +118,5 @@ func run(o options) error {
 			}
 		}
 	}
-	text := r.markdown()
-	fmt.Print(text)
-	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(o.out, []byte(text), 0o644)
+	return nil
 }

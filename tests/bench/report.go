@@ -30,6 +30,7 @@ type report struct {
 	o      options
 	host   string
 	rows   []*row
+	paths  []*path
 	broken []string
 }
 
@@ -70,10 +71,13 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `make bench`: `tests/bench/run -n %d -starts %d -width %d -idle %d`.\n\n%s\n\n", r.o.runs, r.o.starts, r.o.width, r.o.idle, r.host)
 	b.WriteString("The same busybox root file system and the same user everywhere, every command once in each round,\n")
 	b.WriteString("the image local. Compare ratios, not milliseconds.\n\n")
-	r.starts(&b)
-	r.ratios(&b)
-	r.parallel(&b)
-	r.memory(&b)
+	if len(r.rows) > 0 {
+		r.starts(&b)
+		r.ratios(&b)
+		r.parallel(&b)
+		r.memory(&b)
+	}
+	r.network(&b)
 	if len(r.broken) > 0 {
 		b.WriteString("\n## Not measured\n\n")
 		for _, line := range r.broken {
@@ -156,7 +160,7 @@ func describe(w *world) string {
 	}
 	lines := []string{fmt.Sprintf("Machine: %d cores, %s, Linux %s, load %s before; %s, %s.", runtime.NumCPU(), runtime.GOARCH, cstring(u.Release[:]), one, where, time.Now().UTC().Format("2006-01-02"))}
 	var versions []string
-	for _, args := range [][]string{{"rc", "version"}, {"podman", "--version"}, {"crun", "--version"}, {"slirp4netns", "--version"}, {"bwrap", "--version"}} {
+	for _, args := range [][]string{{"rc", "version"}, {"podman", "--version"}, {"crun", "--version"}, {"slirp4netns", "--version"}, {"pasta", "--version"}, {"bwrap", "--version"}} {
 		versions = append(versions, firstLine(w.command(args...)))
 	}
 	return strings.Join(append(lines, "Versions: "+strings.Join(versions, "; ")+"."), "\n")
