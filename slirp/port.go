@@ -180,3 +180,16 @@ func (p Port) Check() error {
 	}
 	return nil
 }
+
+// Names says whether pattern, what a user wants unpublished, means p: the container
+// port and protocol are the same, and address and host port where pattern has them.
+func Names(pattern, p Port) bool {
+	if pattern.ContainerPort != p.ContainerPort || pattern.Proto != p.Proto {
+		return false
+	}
+	if pattern.HostIP != "" && pattern.HostIP != p.HostIP {
+		return false
+	}
+	last := max(pattern.HostPort, pattern.HostPortEnd)
+	return pattern.HostPort == 0 || p.HostPort >= pattern.HostPort && p.HostPort <= last
+}

@@ -30,8 +30,9 @@ var allowed = map[string][]string{
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
 	"slirp/names":   {"slirp"}, // for the keeper only, as the next
+	"slirp/forward": {}, // knows sockets and namespaces, and no network of ours
 	"slirp/bridge":  {"internal/host", "slirp"},
-	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/bridge", "slirp/names", "userns"},
+	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/bridge", "slirp/forward", "slirp/names", "userns"},
 	"cgroup":        {"internal/host"},
 	"cgroup/scope":  {"cgroup"}, // links a D-Bus library: for the keeper only
 

@@ -1,0 +1,108 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// tableName is ours in a container's namespace, for each family.
+const tableName = "rc-ports"
+
+// canUDP prepares for UDP when the first client of it comes: a commit of nf_tables may
+// take milliseconds.
+func (t *turned) canUDP() bool {
+	if t.udp == nil {
+		ok := turnUDP() == nil
+		t.udp = &ok
+	}
+	return *t.udp
+}
+
+// turnUDP remembers who was sent to which service, and marks what goes back to them:
+//
+//	table ip rc-ports {
+//	    set flows { type ipv4_addr . inet_service . inet_service; flags dynamic,timeout }
+//	    chain output { type route hook output priority mangle
+//	        meta l4proto != udp accept
+//	        meta mark 0x7263 update @flows { ip saddr . udp sport . udp dport timeout 3m } accept
+//	        update-if-there @flows { ip daddr . udp dport . udp sport } meta mark set 0x7263
+//	    }
+//	}
+//
+// A chain of type route looks the way up again when the mark has changed. What the
+// container sends from the same port to anybody else is not touched.
+func turnUDP() error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+		if err := turnFamily(c, family); err != nil {
+			return err
+		}
+	}
+	return c.Flush()
+}
+
+func turnFamily(c *nftables.Conn, family nftables.TableFamily) error {
+	t := &nftables.Table{Family: family, Name: tableName}
+	// Added, so that the deletion of what a keeper before us has left cannot fail.
+	c.AddTable(t)
+	c.DelTable(t)
+	c.AddTable(t)
+	address := nftables.TypeIPAddr
+	if family == nftables.TableFamilyIPv6 {
+		address = nftables.TypeIP6Addr
+	}
+	flows := &nftables.Set{
+		Table: t, Name: "flows", Concatenation: true, Dynamic: true, HasTimeout: true, Size: 2 * maxFlows,
+		KeyType: nftables.MustConcatSetType(address, nftables.TypeInetService, nftables.TypeInetService),
+	}
+	if err := c.AddSet(flows, nil); err != nil {
+		return err
+	}
+	accept := nftables.ChainPolicyAccept
+	output := c.AddChain(&nftables.Chain{Name: "output", Table: t, Type: nftables.ChainTypeRoute,
+		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityMangle, Policy: &accept})
+	marked, leave := binaryutil.NativeEndian.PutUint32(mark), &expr.Verdict{Kind: expr.VerdictAccept}
+	remember := &expr.Dynset{SrcRegKey: firstReg, SetName: flows.Name, SetID: flows.ID,
+		Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: flowLife + time.Minute}
+	for _, rule := range [][]expr.Any{
+		{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{unix.IPPROTO_UDP}}, leave},
+		append(append([]expr.Any{
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: marked},
+		}, key(family, true)...), remember, leave),
+		append(key(family, false),
+			&expr.Lookup{SourceRegister: firstReg, SetName: flows.Name, SetID: flows.ID}, remember,
+			&expr.Immediate{Register: 1, Data: marked}, &expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}),
+	} {
+		c.AddRule(&nftables.Rule{Table: t, Chain: output, Exprs: rule})
+	}
+	return nil
+}
+
+// firstReg is the first of the registers of 4 bytes (NFT_REG32_00, nf_tables.h): a key
+// of several fields lies in them one after the other.
+const firstReg = 8
+
+// key loads the client's address and port and the server's port: of a packet that our
+// socket sends as the client, or of the server's to the client.
+func key(family nftables.TableFamily, fromClient bool) []expr.Any {
+	address, size, source, target := uint32(12), uint32(4), uint32(0), uint32(2)
+	if family == nftables.TableFamilyIPv6 {
+		address, size = 8, 16
+	}
+	if !fromClient {
+		address, source, target = address+size, target, source
+	}
+	next := firstReg + size/4
+	return []expr.Any{
+		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: firstReg, Base: expr.PayloadBaseNetworkHeader, Offset: address, Len: size},
+		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: next, Base: expr.PayloadBaseTransportHeader, Offset: source, Len: 2},
+		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: next + 1, Base: expr.PayloadBaseTransportHeader, Offset: target, Len: 2},
+	}
+}

@@ -1,0 +1,198 @@
+package forward
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// relay carries the TCP connections of all containers: a socket is of its network
+// namespace for ever, whichever thread reads it. A worker more is started when each has
+// connections of its own to do, up to the number of processors.
+var relay relays
+
+type relays struct {
+	mu      sync.Mutex
+	workers []*worker
+}
+
+// maxWorkers: beyond it threads take turns anyhow.
+var maxWorkers = min(runtime.NumCPU(), 8)
+
+const (
+	bufferSize = 256 << 10        // bytes; a worker's one buffer
+	idleWorker = 10 * time.Second // without a connection, then it ends
+)
+
+// worker is an epoll and a thread for it.
+type worker struct {
+	ep     int
+	mu     sync.Mutex
+	pairs  map[int32]*pair // by each of its two descriptors
+	buffer []byte
+	again  []*pair // had their turn, are not done
+}
+
+// adopt carries between client and inside from now on, and owns both.
+func (r *relays) adopt(g *gate, client, inside int) {
+	p := &pair{gate: g}
+	p.half[0].fd, p.half[1].fd = client, inside
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.choose()
+	if w == nil {
+		p.close(true)
+		return
+	}
+	w.mu.Lock()
+	w.pairs[int32(client)], w.pairs[int32(inside)] = p, p
+	w.mu.Unlock()
+	for i := range p.half {
+		// Edges: no call of epoll_ctl whenever a buffer fills up or empties.
+		e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(p.half[i].fd)}
+		err := unix.EpollCtl(w.ep, unix.EPOLL_CTL_ADD, p.half[i].fd, &e)
+		switch { // ENOMEM, ENOSPC: epoll_ctl(2)
+		case err != nil && i == 0:
+			w.drop(p)
+			p.close(true)
+			return
+		case err != nil: // the worker has it already, and sees the first one end
+			w.shutdown(p)
+		}
+	}
+}
+
+// choose returns the worker with the fewest, nil when there can be none.
+func (r *relays) choose() *worker {
+	var least *worker
+	fewest := 0
+	for _, w := range r.workers {
+		w.mu.Lock()
+		n := len(w.pairs) / 2
+		w.mu.Unlock()
+		if least == nil || n < fewest {
+			least, fewest = w, n
+		}
+	}
+	if least != nil && (fewest < 2 || len(r.workers) >= maxWorkers) {
+		return least
+	}
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return least
+	}
+	w := &worker{ep: ep, pairs: map[int32]*pair{}}
+	r.workers = append(r.workers, w)
+	go w.run()
+	return w
+}
+
+// retire ends a worker without connections; false: one has come.
+func (r *relays) retire(w *worker) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(w.pairs) > 0 {
+		return false
+	}
+	for i, other := range r.workers {
+		if other == w {
+			r.workers = append(r.workers[:i:i], r.workers[i+1:]...)
+		}
+	}
+	_ = unix.Close(w.ep)
+	return true
+}
+
+// cut ends the connections through a gate.
+func (r *relays) cut(g *gate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		w.mu.Lock()
+		for _, p := range w.pairs {
+			if p.gate == g {
+				w.shutdownLocked(p)
+			}
+		}
+		w.mu.Unlock()
+	}
+}
+
+// shutdown makes the worker close p: what is in the map has not been closed.
+func (w *worker) shutdown(p *pair) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shutdownLocked(p)
+}
+
+func (w *worker) shutdownLocked(p *pair) {
+	p.cut.Store(true)
+	for i := range p.half {
+		_ = unix.Shutdown(p.half[i].fd, unix.SHUT_RDWR)
+	}
+}
+
+// drop comes before the close: then the numbers are somebody else's.
+func (w *worker) drop(p *pair) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.pairs, int32(p.half[0].fd))
+	delete(w.pairs, int32(p.half[1].fd))
+}
+
+func (w *worker) run() {
+	events := make([]unix.EpollEvent, 256)
+	for {
+		wait := int(idleWorker.Milliseconds())
+		if len(w.again) > 0 {
+			wait = 0
+		}
+		n, err := unix.EpollWait(w.ep, events, wait)
+		if err != nil && err != unix.EINTR {
+			return
+		}
+		if n == 0 && wait > 0 {
+			w.buffer = nil // the idle hold none
+			if relay.retire(w) {
+				return
+			}
+			continue
+		}
+		if w.buffer == nil {
+			w.buffer = make([]byte, bufferSize)
+		}
+		for _, e := range events[:max(n, 0)] {
+			w.mu.Lock()
+			p := w.pairs[e.Fd]
+			w.mu.Unlock()
+			if p != nil {
+				p.note(e.Fd, e.Events)
+				w.serve(p)
+			}
+		}
+		again := w.again
+		w.again = nil
+		for _, p := range again {
+			p.queued = false
+			w.serve(p)
+		}
+	}
+}
+
+// serve carries what can be carried now, a limited amount, then others have their turn.
+func (w *worker) serve(p *pair) {
+	if p.closed {
+		return
+	}
+	more, done, broken := p.pump(w.buffer)
+	switch {
+	case done || broken:
+		w.drop(p)
+		p.close(broken)
+	case more && !p.queued:
+		p.queued = true
+		w.again = append(w.again, p)
+	}
+}
