@@ -273,3 +273,31 @@ func hog(args []string) error {
 	time.Sleep(seconds(number(args, 1, 0)))
 	return nil
 }
+
+// resolve ADDR ANSWER is a resolver that has one answer to everything, on the host.
+func resolve(args []string) error {
+	c, err := net.ListenPacket("udp", args[0])
+	if err != nil {
+		return err
+	}
+	ip := [4]byte(net.ParseIP(args[1]).To4())
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		var m dnsmessage.Message
+		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
+			continue
+		}
+		q := m.Questions[0]
+		answer := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
+		if q.Type == dnsmessage.TypeA {
+			answer.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: ip}}}
+		}
+		if p, err := answer.Pack(); err == nil {
+			_, _ = c.WriteTo(p, from)
+		}
+	}
+}

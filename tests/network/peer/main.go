@@ -22,6 +22,7 @@ var acts = map[string]func(args []string) error{
 	"dial":      dialOne,
 	"ask":       ask,
 	"questions": questions,
+	"resolve":   resolve,
 	"fuzz":      fuzz,
 	"hog":       hog,
 	"hold":      hold,

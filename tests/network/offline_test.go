@@ -1,0 +1,139 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rc-containers/rc/tests/hostile/caller"
+)
+
+// aloof runs a script where the host has no network but loopback, nor subordinate
+// ids, and a resolv.conf that the script may change: namespaces of the test's own.
+func aloof(t *testing.T, script string) string {
+	t.Helper()
+	require(t, "unshare", "ip", "bash")
+	c, err := caller.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := load(c); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(c.Dir, "script")
+	const head = "set -e\nmount --bind $D/resolv.conf /etc/resolv.conf\n" +
+		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -fa -t 0 >/dev/null; }\ntrap end EXIT\n"
+	for name, text := range map[string]string{path: head + script, filepath.Join(c.Dir, "resolv.conf"): "nameserver 127.0.0.1\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := c.Command(ctx, "true")
+	cmd.Path, err = exec.LookPath("unshare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args = []string{"unshare", "--user", "--map-root-user", "--net", "--mount", "bash", path}
+	cmd.Env = append(cmd.Env, "D="+c.Dir)
+	r := caller.Finish(ctx, cmd)
+	t.Logf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	if r.Code != 0 {
+		t.Errorf("the script ended with %d", r.Code)
+	}
+	return r.Out
+}
+
+// A host that starts offline: containers find each other, questions about the world
+// end quickly, published ports answer, and when a way out appears it is used.
+func TestHostThatStartsOffline(t *testing.T) {
+	out := aloof(t, `
+		ip link set lo up
+		rc network create n >/dev/null
+		peer a --network n -p 127.0.0.1:18384:80; peer b --network n
+		echo ADDRESS $(rc exec a /peer ask b)
+		date +%s%N; rc exec a /peer ask example.com || echo NOANSWER; date +%s%N
+		echo DIAL $(rc exec a /peer dial tcp b:80)
+		exec 3<>/dev/tcp/127.0.0.1/18384; echo PORT $(cat <&3)
+		# online: the interface, and then its resolver
+		ip link add up0 type dummy; ip addr add 198.51.100.2/24 dev up0; ip link set up0 up; ip route add default via 198.51.100.1
+		echo HOST $(rc exec a /peer ask host.containers.internal)
+		# a second address of the host's is what the first answer gave
+		rc run --rm --network n `+image+` dial tcp b:80 >/dev/null; echo AGAIN
+	`)
+	for _, want := range []string{"ADDRESS {\"Code\":\"Success\",\"Data\":[\"", "DIAL hello ", "PORT hello ", "198.51.100.2", "AGAIN"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	var first, second int64
+	var lines []int64
+	for line := range strings.Lines(out) {
+		var n int64
+		if _, err := fmt.Sscan(line, &n); err == nil && n > 1e18 {
+			lines = append(lines, n)
+		}
+	}
+	if len(lines) == 2 {
+		first, second = lines[0], lines[1]
+	}
+	if took := time.Duration(second - first); took <= 0 || took > 3*time.Second {
+		t.Errorf("a question about the world took %v offline", took)
+	}
+}
+
+// The resolvers are those of now: a resolv.conf that changes is followed.
+func TestResolversAreFollowed(t *testing.T) {
+	out := aloof(t, `
+		ip link set lo up
+		for i in 1 2; do ip addr add 127.9.9.$i/8 dev lo; done
+		"$D/peer" resolve 127.9.9.1:53 192.0.2.71 & "$D/peer" resolve 127.9.9.2:53 192.0.2.72 & 
+		echo nameserver 127.9.9.1 >$D/resolv.conf
+		rc network create n >/dev/null
+		peer a --network n
+		echo FIRST $(rc exec a /peer ask some.example)
+		echo nameserver 127.9.9.2 >$D/resolv.conf
+		sleep 1.2
+		echo SECOND $(rc exec a /peer ask some.example)
+		kill %1 %2
+	`)
+	for _, want := range []string{`FIRST {"Code":"Success","Data":["192.0.2.71"]}`, `SECOND {"Code":"Success","Data":["192.0.2.72"]}`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// A host that loses its way out and gets it back: the flow between containers notices
+// nothing, nobody ends, and the keeper is the same.
+func TestHostThatGoesOffline(t *testing.T) {
+	out := aloof(t, `
+		ip link set lo up
+		ip link add up0 type dummy; ip addr add 198.51.100.2/24 dev up0; ip link set up0 up; ip route add default via 198.51.100.1
+		rc network create n >/dev/null
+		peer a --network n; peer b --network n
+		rc exec a /peer flow tcp b:7 6 >$D/flow & 
+		sleep 1; ip route del default; ip link del up0
+		sleep 1; echo RUN $(rc run --rm --network n `+image+` dial tcp b:80)
+		ip link add up1 type dummy; ip addr add 203.0.113.2/24 dev up1; ip link set up1 up; ip route add default via 203.0.113.1
+		echo HOST $(rc exec a /peer ask host.containers.internal)
+		wait %1; cat $D/flow
+		rc ps --format '{{.Names}} {{.Status}}'
+	`)
+	for _, want := range []string{"RUN hello ", "203.0.113.2", `"Err":""`, "a Up", "b Up"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
