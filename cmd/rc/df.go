@@ -218,7 +218,7 @@ func dfImageOf(img *engine.ImageUsage, whole bool) dfImage {
 func dfContainerOf(c *engine.ContainerUsage, whole bool) dfContainer {
 	command := strings.Join(c.Command, " ")
 	row := dfContainer{CreatedAt: date(c.Created), ID: c.ID, Image: c.ImageName, Labels: labelsText(c.Labels), LocalVolumes: strconv.Itoa(len(c.Volumes)),
-		Names: c.Name, Networks: c.Network, RunningFor: ago(time.Since(c.Created)) + " ago", Size: size(c.Written), State: string(c.State.Status),
+		Names: c.Name, Networks: networkNames(&c.Container), RunningFor: ago(time.Since(c.Created)) + " ago", Size: size(c.Written), State: string(c.State.Status),
 		Status: status(&c.Entry), Ports: portsText(c.Ports)}
 	if !whole {
 		row.ID, command = c.ID[:12], ellipsis(command, 20)

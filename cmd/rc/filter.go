@@ -12,6 +12,7 @@ import (
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/slirp"
 )
 
 // filters are the values of --filter, by key, in the order given. It is the
@@ -103,9 +104,18 @@ var psFilters = map[string]func(s *containers, values []string) (test, error){
 			})
 		}, nil
 	},
-	"network": func(_ *containers, v []string) (test, error) {
-		return anyOf(v, func(c *engine.Entry, want string) bool {
-			return c.Network == want || c.Network == "slirp4netns" && (want == "bridge" || want == "default")
+	"network": func(s *containers, v []string) (test, error) {
+		names := slices.Clone(v)
+		for i, ref := range names {
+			if n, err := s.e.Store.FindNetwork(ref); err == nil {
+				names[i] = n.Name // it was named by its id, perhaps
+			} else if ref == "default" {
+				names[i] = slirp.DefaultNetwork
+			}
+		}
+		return anyOf(names, func(c *engine.Entry, want string) bool {
+			return c.Network == want && want != slirp.DriverBridge ||
+				slices.ContainsFunc(c.Networks, func(use record.NetworkUse) bool { return use.Name == want })
 		}), nil
 	},
 	"publish": func(_ *containers, v []string) (test, error) {

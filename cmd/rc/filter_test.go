@@ -32,7 +32,7 @@ func TestFilters(t *testing.T) {
 		"ancestor=alpine": "web", "ancestor=" + imgID[:10]: "web", "ancestor=nosuch": "",
 		"before=web": "job far", "since=job": "web", "since=far before=web": "job", "before=" + farID[:5]: "",
 		"publish=8080": "web", "publish=8000-9000/tcp": "web", "publish=8080/udp": "", "expose=80": "web", "expose=81": "",
-		"network=bridge": "web", "network=slirp4netns": "web", "network=none": "", "health=none": "web job far", "health=healthy": "",
+		"network=bridge": "", "network=slirp4netns": "web", "network=none": "", "health=none": "web job far", "health=healthy": "",
 		"restart-policy=no": "web job far", "restart-policy=always": "", "is-task=false": "web job far", "is-task=true": "",
 		"volume=data": "", "isolation=default": "web job far", "NAME = web": "web",
 	} {

@@ -87,6 +87,10 @@ func TestEveryRunFlagBindsToOneField(t *testing.T) {
 			if !slices.Equal(set, []string{"dns-option", "dns-opt"}) {
 				t.Errorf("%s is set by %v", name, set)
 			}
+		case "NetworkAlias":
+			if !slices.Equal(set, []string{"network-alias", "net-alias"}) {
+				t.Errorf("%s is set by %v", name, set)
+			}
 		case "Network":
 			if !slices.Equal(set, []string{"network", "net"}) {
 				t.Errorf("%s is set by %v", name, set)

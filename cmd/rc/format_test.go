@@ -107,10 +107,11 @@ func TestInspectFields(t *testing.T) {
 	if _, ok := v.NetworkSettings.Networks["slirp4netns"]; !ok {
 		t.Errorf("%+v", v.NetworkSettings)
 	}
-	for _, kind := range []string{"network", "service"} {
-		if o := rc(t, "inspect", "--type", kind, "web"); o.code != 125 || !strings.Contains(o.stderr, "--type "+kind) {
-			t.Errorf("%+v", o)
-		}
+	if o := rc(t, "inspect", "--type", "service", "web"); o.code != 125 || !strings.Contains(o.stderr, "--type service") {
+		t.Errorf("%+v", o)
+	}
+	if o := rc(t, "inspect", "--type", "network", "web"); o.code != 1 || o.stdout != "[]\n" || !strings.Contains(o.stderr, `find network "web": no such network`) {
+		t.Errorf("%+v", o)
 	}
 	if o := rc(t, "image", "inspect", "web"); o.code != 1 || o.stdout != "[]\n" {
 		t.Errorf("%+v", o)

@@ -15,7 +15,7 @@ import (
 func commands() []*command {
 	return slices.Concat(
 		[]*command{runCommand()}, lifeCommands(), execCommands(), viewCommands(), logCommands(), fileCommands(),
-		imageCommands(), volumeCommands(), hostCommands(),
+		imageCommands(), volumeCommands(), networkCommands(), hostCommands(),
 	)
 }
 
@@ -55,6 +55,7 @@ var groups = map[string]struct {
 	}},
 	"system":   {"Manage rc", map[string]string{"info": "info", "events": "events"}},
 	"volume":   {"Manage volumes", nil},
+	"network":  {"Manage networks", nil},
 	"generate": {"Write files for other programs", nil},
 }
 

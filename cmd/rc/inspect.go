@@ -41,7 +41,7 @@ func inspectCommand(kind string) *command {
 			fs.BoolVarP(&o.size, "size", "s", false, "show SizeRw and SizeRootFs, in bytes")
 		}
 		if kind != "image" {
-			fs.StringVar(&o.kind, "type", kind, "look for this `TYPE` only: container, image or volume")
+			fs.StringVar(&o.kind, "type", kind, "look for this `TYPE` only: container, image, volume or network")
 		}
 	}
 	switch kind {
@@ -67,9 +67,9 @@ func (o *inspectOptions) run(g *global, args []string) (int, error) {
 	case "volume":
 		return runVolumeInspect(g, o.format, args)
 	case "network":
-		return 0, hint.Newf("--type network", "see the network of a container: rc inspect -f '{{json .NetworkSettings}}' NAME", "rc has no networks to look at")
+		return runNetworkInspect(g, o.format, args)
 	default:
-		return 0, hint.Newf("--type "+o.kind, "choose container, image or volume", "no such type")
+		return 0, hint.Newf("--type "+o.kind, "choose container, image, volume or network", "no such type")
 	}
 	e, err := g.open()
 	if err != nil {
@@ -136,6 +136,13 @@ func (o *inspectOptions) find(e *engine.Engine, ref string) (any, error) {
 		return inspectImage(e, img)
 	}
 	if o.kind == "" && errors.Is(err, record.ErrNoImage) {
+		if _, nerr := e.Store.FindNetwork(ref); nerr == nil {
+			n, err := e.Network(ref)
+			if err != nil {
+				return nil, err
+			}
+			return inspectNetwork(n), nil
+		}
 		return nil, hint.Newf(fmt.Sprintf("inspect %q", ref), "see `rc ps -a` and `rc images`", "no such container or image").WithCode(1)
 	}
 	return nil, err

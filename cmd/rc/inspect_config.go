@@ -112,7 +112,7 @@ func inspectContainer(e *engine.Engine, c *engine.Entry) *containerView {
 		v.Config.ExposedPorts[portKey(p)] = struct{}{}
 	}
 	v.ofImage(e, c)
-	v.Network = networkOf(c, v.Config.ExposedPorts)
+	v.Network = networkOf(e, c, v.Config.ExposedPorts)
 	v.ofConfig(e, c)
 	return v
 }

@@ -118,7 +118,7 @@ func portKey(p slirp.Port) string { return fmt.Sprintf("%d/%s", p.ContainerPort,
 // hostConfigOf is what the record of the container says.
 func hostConfigOf(c *engine.Entry) hostConfigView {
 	h := hostConfigView{
-		Binds: []string{}, LogConfig: logConfigView{cmp.Or(c.Log.Driver, "json-file"), map[string]string{}}, NetworkMode: c.Network,
+		Binds: []string{}, LogConfig: logConfigView{cmp.Or(c.Log.Driver, "json-file"), map[string]string{}}, NetworkMode: networkMode(c),
 		PortBindings: map[string][]portBinding{}, RestartPolicy: restartView{cmp.Or(c.Restart.Name, "no"), c.Restart.Max},
 		AutoRemove: c.AutoRemove, Annotations: c.Annotations, Runtime: "rc", CgroupPath: c.State.Cgroup,
 	}
@@ -229,49 +229,4 @@ func securityOpt(unconfined bool, profile string) []string {
 		return []string{"seccomp=" + profile}
 	}
 	return nil
-}
-
-// networkView has those fields of Docker's NetworkSettings that rc knows.
-type networkView struct {
-	SandboxKey                                       string
-	Ports                                            map[string][]portBinding
-	Gateway                                          string
-	IPAddress                                        string
-	IPPrefixLen                                      int
-	MacAddress                                       string
-	Bridge, SandboxID, EndpointID, GlobalIPv6Address string // empty, see endpointView
-	Networks                                         map[string]endpointView
-}
-
-type endpointView struct {
-	Gateway     string
-	IPAddress   string
-	IPPrefixLen int
-	DNSNames    []string
-	// What a slirp4netns has not, and scripts ask for all the same.
-	Aliases           []string
-	NetworkID         string
-	EndpointID        string
-	MacAddress        string
-	GlobalIPv6Address string
-}
-
-func networkOf(c *engine.Entry, exposed map[string]struct{}) networkView {
-	v := networkView{Ports: map[string][]portBinding{}, Networks: map[string]endpointView{}}
-	var end endpointView
-	if up(c) && c.State.PID > 0 {
-		v.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", c.State.PID)
-		for p := range exposed {
-			v.Ports[p] = nil // exposed and not published
-		}
-		for _, p := range c.Ports {
-			v.Ports[portKey(p)] = append(v.Ports[portKey(p)], portBinding{hostAddress(p), portNumber(p.HostPort)})
-		}
-		if n := c.State.Net; n != nil {
-			end = endpointView{Gateway: n.Gateway, IPAddress: n.IP, IPPrefixLen: n.Prefix}
-		}
-	}
-	v.Gateway, v.IPAddress, v.IPPrefixLen = end.Gateway, end.IPAddress, end.IPPrefixLen
-	v.Networks[cmp.Or(c.Network, "none")] = end
-	return v
 }

@@ -73,7 +73,7 @@ func TestBadLines(t *testing.T) {
 		"images --format yaml":         "choose table, json or a template",
 		"rm":                           "rc rm: no container is named",
 		"inspect":                      "rc inspect: nothing is named",
-		"inspect --type pod x":         "--type pod: no such type; choose container, image or volume",
+		"inspect --type pod x":         "--type pod: no such type; choose container, image, volume or network",
 		"info x":                       "it takes no argument",
 		"info --format yaml":           "choose table, json or a template",
 		"version x":                    "it takes no argument",

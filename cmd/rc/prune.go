@@ -21,6 +21,7 @@ import (
 // pruneOptions are those of every verb that removes what is unused.
 type pruneOptions struct {
 	force, all, volumes bool
+	bare                bool // a kind without bytes: no total
 	filter              filters
 }
 
@@ -68,6 +69,20 @@ func volumePruneCommand() *command {
 	}
 }
 
+func networkPruneCommand() *command {
+	o := &pruneOptions{}
+	return &command{
+		name: "network prune", short: "Remove networks that no container is on",
+		long:     "Those that you made; the default one stays.\n\n" + untilHelp,
+		examples: []string{"rc network prune -f", "rc network prune --filter until=24h"},
+		flags:    func(fs *pflag.FlagSet) { o.bind(fs, "", "until=TIME, label=…") },
+		run: func(g *global, args []string) (int, error) {
+			o.bare = true
+			return o.alone(g, "network prune", args, "WARNING! This will remove all custom networks not used by at least one container.\n"+sure, (*pruneOptions).networks)
+		},
+	}
+}
+
 func imagePruneCommand() *command {
 	o := &pruneOptions{}
 	return &command{
@@ -88,8 +103,8 @@ func imagePruneCommand() *command {
 func systemPruneCommand() *command {
 	o := &pruneOptions{}
 	return &command{
-		name: "system prune", short: "Remove unused containers, images and downloads",
-		long: "Containers that do not run, images without a name, and downloads that broke off a day\nago. -a takes every image that no container uses and every such download, --volumes\n" +
+		name: "system prune", short: "Remove unused containers, networks, images and downloads",
+		long: "Containers that do not run, networks without containers, images without a name, and downloads that broke off a day\nago. -a takes every image that no container uses and every such download, --volumes\n" +
 			"anonymous volumes.\n\n" + untilHelp,
 		examples: []string{"rc system prune -f", "rc system prune -a --volumes"},
 		flags: func(fs *pflag.FlagSet) {
@@ -135,7 +150,9 @@ func (o *pruneOptions) run(g *global, question string, parts ...prunePart) (int,
 		total += bytes
 		failed = append(failed, err)
 	}
-	fmt.Println("Total reclaimed space: " + size(total))
+	if !o.bare {
+		fmt.Println("Total reclaimed space: " + size(total))
+	}
 	return 0, exitOne(errors.Join(failed...))
 }
 
@@ -242,6 +259,17 @@ func (o *pruneOptions) unusedVolumes(e *engine.Engine) (string, int64, error) {
 	return deleted("Volumes", func(f *engine.PruneFilter) (*engine.Pruned, error) { return e.PruneVolumes(all, f) })(f)
 }
 
+func (o *pruneOptions) networks(e *engine.Engine) (string, int64, error) {
+	if err := o.only("until", "label", "label!"); err != nil {
+		return "", 0, err
+	}
+	f, err := o.spared()
+	if err != nil {
+		return "", 0, err
+	}
+	return deleted("Networks", e.PruneNetworks)(f)
+}
+
 func (o *pruneOptions) images(e *engine.Engine) (string, int64, error) {
 	if err := o.only("until", "label", "label!", "dangling"); err != nil {
 		return "", 0, err
@@ -288,8 +316,8 @@ func (o *pruneOptions) system(g *global, args []string) (int, error) {
 	if o.volumes && o.filter.names("until") {
 		return 0, hint.Newf("--filter until", "leave out one of them", `the "until" filter is not supported with "--volumes"`).WithCode(1)
 	}
-	what, downloads := []string{"all stopped containers"}, "24h"
-	parts := []prunePart{(*pruneOptions).containers}
+	what, downloads := []string{"all stopped containers", "all networks not used by at least one container"}, "24h"
+	parts := []prunePart{(*pruneOptions).containers, (*pruneOptions).networks}
 	if o.volumes {
 		what = append(what, "all anonymous volumes not used by at least one container")
 		// Anonymous ones whatever -a says, which is about images.

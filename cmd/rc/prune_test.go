@@ -124,6 +124,7 @@ func TestPruneAsks(t *testing.T) {
 	got := asked(t, "n\n", "system", "prune", "-a", "--volumes", "--filter", "label=x")
 	want := `WARNING! This will remove:
   - all stopped containers
+  - all networks not used by at least one container
   - all anonymous volumes not used by at least one container
   - all images without at least one container associated to them
   - all downloads that broke off

@@ -170,7 +170,7 @@ func (o *psOptions) line(c *engine.Entry, mounts bool) *psLine {
 	l := &psLine{
 		ID: id, Image: o.shown.imageText(c, o.noTrunc), Command: fmt.Sprintf("%q", command), CreatedAt: date(c.Created),
 		RunningFor: ago(time.Since(c.Created)) + " ago", State: string(c.State.Status), Status: status(c), Names: c.Name,
-		Networks: c.Network, Labels: labelsText(c.Labels), Ports: o.shown.portsOf(c), Size: "0B", all: c.Labels,
+		Networks: networkNames(&c.Container), Labels: labelsText(c.Labels), Ports: o.shown.portsOf(c), Size: "0B", all: c.Labels,
 	}
 	if mounts {
 		var names []string

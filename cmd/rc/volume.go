@@ -64,13 +64,9 @@ func (o *volumeCreateOptions) run(g *global, args []string) (int, error) {
 	case len(args) > 1:
 		return 0, noArgs("volume create", args[1:])
 	}
-	labels := map[string]string{}
-	for _, l := range o.labels {
-		key, value, _ := strings.Cut(l, "=")
-		if key == "" {
-			return 0, hint.Newf("--label "+l, "write KEY=VALUE", "no key").WithCode(1)
-		}
-		labels[key] = value
+	labels, err := labelsOf(o.labels)
+	if err != nil {
+		return 0, err
 	}
 	e, err := g.open()
 	if err != nil {
@@ -82,6 +78,19 @@ func (o *volumeCreateOptions) run(g *global, args []string) (int, error) {
 		fmt.Println(name)
 	}
 	return 0, err
+}
+
+// labelsOf reads --label of things that are no containers.
+func labelsOf(list []string) (map[string]string, error) {
+	labels := map[string]string{}
+	for _, l := range list {
+		key, value, _ := strings.Cut(l, "=")
+		if key == "" {
+			return nil, hint.Newf("--label "+l, "write KEY=VALUE", "no key").WithCode(1)
+		}
+		labels[key] = value
+	}
+	return labels, nil
 }
 
 type volumeLsOptions struct {

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
@@ -118,7 +120,11 @@ func (e *Engine) endpoint(use *record.NetworkUse) (*slirp.Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network %s: %w", use.Name, rootCause(err))
 	}
-	return &slirp.Endpoint{Network: n.Network, Interface: use.Interface, IP: use.IP, IP6: use.IP6, MAC: use.MAC, Aliases: use.Aliases}, nil
+	return endpointOn(n, use), nil
+}
+
+func endpointOn(n *record.Network, use *record.NetworkUse) *slirp.Endpoint {
+	return &slirp.Endpoint{Network: n.Network, Interface: use.Interface, IP: use.IP, IP6: use.IP6, MAC: use.MAC, Aliases: use.Aliases}
 }
 
 // attachAgain is attachment for a later start: a container keeps its addresses where
@@ -165,6 +171,16 @@ func still() []*NetworkEntry {
 	return []*NetworkEntry{named("host", "host", "686f7374"), named("none", "null", "6e6f6e65")} // their names in hexadecimal
 }
 
+// stillNamed finds one of them by its name or its id; nil for another's.
+func stillNamed(ref string) *NetworkEntry {
+	for _, n := range still() {
+		if ref == n.Name || len(ref) >= 12 && strings.HasPrefix(n.ID, ref) {
+			return n
+		}
+	}
+	return nil
+}
+
 // Networks lists all networks by name, with host and none.
 func (e *Engine) Networks() ([]*NetworkEntry, error) {
 	if _, err := e.network(slirp.DefaultNetwork); err != nil {
@@ -178,27 +194,15 @@ func (e *Engine) Networks() ([]*NetworkEntry, error) {
 	for _, n := range list {
 		entries = append(entries, &NetworkEntry{Network: n, Driver: slirp.DriverBridge})
 	}
-	slices.SortFunc(entries, func(a, b *NetworkEntry) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(entries, func(a, b *NetworkEntry) int { return cmp.Compare(a.Name, b.Name) })
 	return entries, e.fillUsers(entries)
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Network finds one network by name or id, with its containers.
 // errors.Is(err, record.ErrNoNetwork) when there is none.
 func (e *Engine) Network(ref string) (*NetworkEntry, error) {
-	for _, n := range still() {
-		if ref == n.Name {
-			return n, e.fillUsers([]*NetworkEntry{n})
-		}
+	if n := stillNamed(ref); n != nil {
+		return n, e.fillUsers([]*NetworkEntry{n})
 	}
 	n, err := e.network(ref)
 	if err != nil {

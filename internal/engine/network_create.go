@@ -128,11 +128,11 @@ func networkOptions(n *record.Network, options []string) error {
 // chooseSubnets takes what the user named and chooses what is missing. The caller
 // holds the lock of the networks.
 func (e *Engine) chooseSubnets(n *record.Network, o *NetworkOptions) error {
-	taken := &avoided{networks: map[netip.Prefix]string{uplinkSubnet: "of slirp4netns"}, host: hostNetworks()}
+	taken := &avoided{networks: map[netip.Prefix]string{uplinkSubnet: "the way out, slirp4netns"}, host: hostNetworks()}
 	others, _ := e.Store.Networks()
 	for _, other := range others {
 		for _, s := range other.Subnets {
-			taken.networks[s.Prefix] = other.Name
+			taken.networks[s.Prefix] = "network " + other.Name
 		}
 	}
 	for _, text := range o.Subnets {
@@ -144,7 +144,7 @@ func (e *Engine) chooseSubnets(n *record.Network, o *NetworkOptions) error {
 			return hint.Newf("--subnet "+text, "make a network of its own for it", "a network has one subnet of IPv4 and one of IPv6 at most")
 		}
 		if whose := (&avoided{networks: taken.networks}).overlaps(p); whose != "" {
-			return hint.Newf("--subnet "+text, "choose another one, or leave --subnet out", "it overlaps that of %s", whose)
+			return hint.Newf("--subnet "+text, "choose another one, or leave --subnet out", "it overlaps %s", whose)
 		}
 		if whose := taken.overlaps(p); whose != "" { // the user's own wish
 			e.Warn("network " + n.Name + ": its subnet " + text + " overlaps " + whose + ": its containers will not reach what is there")

@@ -21,7 +21,7 @@ var uplinkSubnet = netip.MustParsePrefix("10.0.2.0/24")
 
 // avoided is what a new network's subnet must not overlap.
 type avoided struct {
-	networks map[netip.Prefix]string // of other networks, by whose
+	networks map[netip.Prefix]string // of other networks, and whose they are
 	host     []netip.Prefix          // of the host's routes and name servers
 }
 
@@ -29,7 +29,7 @@ type avoided struct {
 func (a *avoided) overlaps(p netip.Prefix) string {
 	for q, name := range a.networks {
 		if q.Overlaps(p) {
-			return "network " + name + " (" + q.String() + ")"
+			return name + " (" + q.String() + ")"
 		}
 	}
 	if i := slices.IndexFunc(a.host, p.Overlaps); i >= 0 {

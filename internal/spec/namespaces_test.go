@@ -104,8 +104,8 @@ func TestMountsFollowNamespaces(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	for value, want := range map[string]NamespaceKind{"": KindSlirp, "default": KindSlirp, "bridge": KindSlirp, "slirp4netns": KindSlirp,
-		"host": KindHost, "none": KindNone, "container:x": KindContainer} {
+	for value, want := range map[string]NamespaceKind{"": DefaultKind, "default": DefaultKind, "private": DefaultKind, "bridge": KindBridge, "slirp4netns": KindSlirp,
+		"mynet": KindBridge, "pasta:-4": KindPasta, "host": KindHost, "none": KindNone, "container:x": KindContainer} {
 		if p := mustBuild(t, joined(Options{Network: []string{value}})); p.Network.Kind != want {
 			t.Errorf("%s: %+v", value, p.Network)
 		}
@@ -118,16 +118,19 @@ func TestNetwork(t *testing.T) {
 		t.Error("host loopback")
 	}
 	for value, want := range map[string]string{
-		"mynet":                                `--network "mynet": no such network (networks of one's own making are not here yet); choose slirp4netns (the default), host, none or container:NAME`,
+		"ns:/proc/1/ns/net":                    "join a container's",
+		"pasta:--netns-only":                   "no option",
 		"container:":                           "no container is named",
-		"host:x":                               "only slirp4netns takes options",
+		"host:x":                               "it takes no options",
 		"slirp4netns:mtu=1":                    `has no option "mtu"`,
 		"slirp4netns:allow_host_loopback=on":   `"on" is neither`,
 		"slirp4netns:port_handler=slirp4netns": "rootlesskit",
 	} {
 		checkRefusal(t, Check(&Options{Network: []string{value}}), want)
 	}
-	checkRefusal(t, Check(&Options{Network: []string{"host", "none"}}), `"host" was given before`)
+	checkRefusal(t, Check(&Options{Network: []string{"host", "none"}}), `"host", which was given before`)
+	checkRefusal(t, Check(&Options{Network: []string{"a", "host"}}), `"a", which was given before`)
+	checkRefusal(t, Check(&Options{Network: []string{"none"}, HostLoopback: true}), "no way to the host")
 }
 
 func TestPublish(t *testing.T) {
@@ -163,7 +166,7 @@ func TestResolver(t *testing.T) {
 		t.Errorf("%+v", p.DNS)
 	}
 	p = plan(t, Options{AddHost: []string{"h:host-gateway"}, Network: []string{"slirp4netns:allow_host_loopback=true"}})
-	same(t, "hosts", p.DNS.AddHosts, []string{"h:10.0.2.2"})
+	same(t, "hosts", p.DNS.AddHosts, []string{"h:host-gateway"}) // for the engine, at each start
 	p = plan(t, Options{AddHost: []string{"h:host-gateway"}, Network: []string{"host"}})
 	same(t, "hosts", p.DNS.AddHosts, []string{"h:127.0.0.1"})
 	for want, o := range map[string]*Options{
@@ -175,7 +178,7 @@ func TestResolver(t *testing.T) {
 		`--add-host "x:": not a name`:           {AddHost: []string{"x:"}},
 		`"1.2.3" is not an IP address`:          {AddHost: []string{"x:1.2.3"}},
 		`"a b" is not a host name`:              {AddHost: []string{"a b:1.2.3.4"}},
-		"allow_host_loopback=true, or":          {AddHost: []string{"x:host-gateway"}},
+		"cannot reach the host":                 {AddHost: []string{"x:host-gateway"}, Network: []string{"none"}},
 		`--dns "1.1.1.1": the name resolution`:  {DNS: []string{"1.1.1.1"}, Network: []string{"container:x"}},
 		`--add-host "a:1.1.1.1": the name`:      {AddHost: []string{"a:1.1.1.1"}, Network: []string{"container:x"}},
 	} {
