@@ -128,7 +128,7 @@ func peer(t *testing.T, name string, flags ...string) {
 
 func remove(t *testing.T, name string) {
 	t.Helper()
-	if r := user.RC("rm", "-f", "-t", "0", "--ignore", name); r.Code != 0 {
+	if r := user.RC("rm", "-f", "--ignore", name); r.Code != 0 {
 		t.Errorf("rc rm %s: %s", name, r.Err)
 	}
 }

@@ -32,7 +32,7 @@ func aloof(t *testing.T, script string) string {
 	}
 	path := filepath.Join(c.Dir, "script")
 	const head = "set -e\nmount --bind $D/resolv.conf /etc/resolv.conf\n" +
-		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -fa -t 0 >/dev/null; }\ntrap end EXIT\n"
+		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -fa >/dev/null; }\ntrap end EXIT\n"
 	for name, text := range map[string]string{path: head + script, filepath.Join(c.Dir, "resolv.conf"): "nameserver 127.0.0.1\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
