@@ -81,7 +81,14 @@ func (w *World) need(n slirp.Network) (*network, error) {
 		return has, nil
 	}
 	for _, other := range w.networks {
-		if p, overlaps := overlap(other.Network, n); overlaps {
+		p, overlaps := overlap(other.Network, n)
+		switch {
+		case !overlaps:
+		case other.ports == 0: // removed, perhaps, and its subnet is another's now
+			if err := w.drop(other); err != nil {
+				return nil, err
+			}
+		default:
 			return nil, fmt.Errorf("its subnet overlaps %s of network %q, which is in use: %w", p, other.Name, unix.EADDRINUSE)
 		}
 	}
