@@ -136,6 +136,9 @@ func (f *flow) connect(d *door, first []byte) bool {
 			tries = tries[1:]
 			continue
 		}
+		if t.as.IsValid() {
+			d.turned.turnLate(netip.AddrPortFrom(t.to, inside))
+		}
 		fd, err := t.open(unix.SOCK_DGRAM, inside)
 		if err == nil {
 			if err = deliver(fd, first, len(tries) == 1); err == nil {

@@ -24,6 +24,8 @@ const (
 type turned struct {
 	tcp bool
 	udp *bool // nil: not tried yet
+	// late are the services whose answers find a way out in no table of the container.
+	late map[netip.AddrPort]bool
 }
 
 // turnInside prepares the namespace of the calling thread. All of it was there before
@@ -33,7 +35,7 @@ func turnInside() *turned {
 		no := false
 		return &turned{udp: &no}
 	}
-	t := &turned{tcp: true}
+	t := &turned{tcp: true, late: map[netip.AddrPort]bool{}}
 	for _, s := range []struct {
 		path, value string
 		must        bool
@@ -79,11 +81,9 @@ func routeMarked() error {
 	}
 	defer c.Close()
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		rule := []byte{family, 0, 0, 0, 0, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0} // struct fib_rule_hdr
-		err := create(c, unix.RTM_NEWRULE, rule, map[uint16]uint32{unix.FRA_PRIORITY: table, unix.FRA_FWMARK: mark, unix.FRA_TABLE: table})
+		err := create(c, unix.RTM_NEWRULE, ruleHeader(family), numbers{unix.FRA_PRIORITY: table, unix.FRA_FWMARK: mark, unix.FRA_TABLE: table}, nil)
 		if err == nil {
-			route := []byte{family, 0, 0, 0, 0, unix.RTPROT_STATIC, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0} // struct rtmsg
-			err = create(c, unix.RTM_NEWROUTE, route, map[uint16]uint32{unix.RTA_TABLE: table, unix.RTA_OIF: loopback})
+			err = create(c, unix.RTM_NEWROUTE, localHeader(family), numbers{unix.RTA_TABLE: table, unix.RTA_OIF: loopback}, nil)
 		}
 		if err != nil && family == unix.AF_INET {
 			return err
@@ -92,12 +92,67 @@ func routeMarked() error {
 	return nil
 }
 
+// afterMain is behind the table main and its default (32766 and 32767).
+const (
+	afterMain = 40000
+	lateTable = table + 1
+)
+
+// turnLate is for a service of UDP whose container has no way out (an internal network,
+// no IPv6): its answers to strangers would fail before any packet could be marked.
+// What finds no other route and comes from that port is turned back, too:
+//
+//	ip rule add priority 40000 ipproto udp sport 53 lookup 29284
+//	ip route add local default dev lo src ADDRESS table 29284
+func (t *turned) turnLate(service netip.AddrPort) {
+	if t.late[service] {
+		return
+	}
+	t.late[service] = true // once: without it the flow works where there is a way out
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	family := byte(unix.AF_INET)
+	if service.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	route := func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_PREFSRC, service.Addr().AsSlice()) }
+	if create(c, unix.RTM_NEWROUTE, localHeader(family), numbers{unix.RTA_TABLE: lateTable, unix.RTA_OIF: loopback}, route) != nil {
+		return
+	}
+	_ = create(c, unix.RTM_NEWRULE, ruleHeader(family), numbers{unix.FRA_PRIORITY: afterMain, unix.FRA_TABLE: lateTable}, func(e *netlink.AttributeEncoder) {
+		e.Uint8(unix.FRA_IP_PROTO, unix.IPPROTO_UDP)
+		var ports [4]byte // struct fib_rule_port_range
+		binary.NativeEndian.PutUint16(ports[:], service.Port())
+		binary.NativeEndian.PutUint16(ports[2:], service.Port())
+		e.Bytes(unix.FRA_SPORT_RANGE, ports[:])
+	})
+}
+
+// ruleHeader is struct fib_rule_hdr of a rule that leads to a table.
+func ruleHeader(family byte) []byte {
+	return []byte{family, 0, 0, 0, 0, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0}
+}
+
+// localHeader is struct rtmsg of the default route of a table where all is local.
+func localHeader(family byte) []byte {
+	return []byte{family, 0, 0, 0, 0, unix.RTPROT_STATIC, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0}
+}
+
 const loopback = 1 // the index of lo in every namespace: it is made with it
 
-func create(c *netlink.Conn, kind uint16, header []byte, numbers map[uint16]uint32) error {
+type numbers map[uint16]uint32
+
+// create makes what is not there yet, of the namespace of c.
+func create(c *netlink.Conn, kind uint16, header []byte, n numbers, more func(*netlink.AttributeEncoder)) error {
 	e := netlink.NewAttributeEncoder()
-	for k, v := range numbers {
+	for k, v := range n {
 		e.Uint32(k, v)
+	}
+	if more != nil {
+		more(e)
 	}
 	attributes, err := e.Encode()
 	if err != nil {
@@ -116,6 +171,7 @@ func create(c *netlink.Conn, kind uint16, header []byte, numbers map[uint16]uint
 // found are addresses of a container, as its namespace has them.
 type found struct {
 	at     time.Time
+	six    bool // v6 was wanted
 	v4, v6 netip.Addr
 }
 
@@ -133,7 +189,7 @@ func (d *door) addresses(at *Inside, wantV6 bool) (v4, v6 netip.Addr) {
 	if v4.IsValid() && (v6.IsValid() || !wantV6) {
 		return v4, v6
 	}
-	if time.Since(d.found.at) > lookAgain {
+	if time.Since(d.found.at) > lookAgain || wantV6 && !d.found.six {
 		d.found = lookInside(wantV6)
 	}
 	if !v4.IsValid() {
@@ -147,7 +203,7 @@ func (d *door) addresses(at *Inside, wantV6 bool) (v4, v6 netip.Addr) {
 
 // lookInside reads the addresses of the calling thread's namespace.
 func lookInside(wantV6 bool) found {
-	f := found{at: time.Now()}
+	f := found{at: time.Now(), six: wantV6}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return f
@@ -179,18 +235,5 @@ func addStandIn() error {
 	defer c.Close()
 	header := []byte{unix.AF_INET6, 128, unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE} // struct ifaddrmsg
 	header = binary.NativeEndian.AppendUint32(header, loopback)
-	e := netlink.NewAttributeEncoder()
-	e.Bytes(unix.IFA_LOCAL, standIn.AsSlice())
-	attributes, err := e.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_NEWADDR, Flags: netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Excl},
-		Data:   append(header, attributes...),
-	})
-	if errors.Is(err, unix.EEXIST) {
-		return nil
-	}
-	return err
+	return create(c, unix.RTM_NEWADDR, header, nil, func(e *netlink.AttributeEncoder) { e.Bytes(unix.IFA_LOCAL, standIn.AsSlice()) })
 }
