@@ -201,21 +201,28 @@ func (s *shim) killOrphans() {
 	}
 }
 
-// orphans lists our children, except our own helpers: those stand in U0, as we do, and
-// no payload ever does. A keeper that we started comes back to us where we are the
-// subreaper.
+// orphans lists our children, except our own helpers.
 func (s *shim) orphans() []int {
-	own, err := os.Readlink("/proc/self/ns/user")
-	if err != nil {
-		return nil
-	}
 	var pids []int
 	for _, pid := range children("self") {
-		if its, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/user"); err != nil || its != own {
+		if (s.servant == nil || pid != s.servant.pid) && !isKeeper(pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// isKeeper knows a keeper that we started, and that came back to us because we are
+// the subreaper. Who else calls himself so is not in U0, as we are and no payload is.
+func isKeeper(pid int) bool {
+	dir := "/proc/" + strconv.Itoa(pid)
+	comm, err := os.ReadFile(dir + "/comm")
+	if err != nil || string(comm) != "rc-net\n" {
+		return false
+	}
+	own, err := os.Readlink("/proc/self/ns/user")
+	its, ierr := os.Readlink(dir + "/ns/user")
+	return err == nil && ierr == nil && own == its
 }
 
 // signal goes to the payload by its pidfd: never to a recycled pid.
