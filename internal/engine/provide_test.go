@@ -333,7 +333,7 @@ func TestBorrowAndJoin(t *testing.T) {
 	if after := openFiles(t); after != before {
 		t.Errorf("%d descriptors leaked", after-before)
 	}
-	if u0 := w.survivingHome(); u0 == nil {
+	if u0, _ := w.survivingHome(); u0 == nil {
 		t.Error("a live shim has U0")
 	} else {
 		_ = u0.Close()
@@ -354,7 +354,7 @@ func TestJoinRefusals(t *testing.T) {
 			t.Errorf("%s: %v", network, err)
 		}
 	}
-	if u0 := w.survivingHome(); u0 != nil {
+	if u0, _ := w.survivingHome(); u0 != nil {
 		t.Error("nobody lives")
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultKind is the network of a container whose user names none.
-const DefaultKind = KindSlirp
+const DefaultKind = KindBridge
 
 // network reads --network and what belongs to it. Docker's `default` and podman's
 // `private` are what a container gets without the flag.

@@ -157,7 +157,7 @@ func neutral(p *Plan) {
 
 func TestDefaults(t *testing.T) {
 	p := plan(t, Options{})
-	if p.Network.Kind != KindSlirp || p.PID.Kind != KindPrivate || p.Seccomp.Unconfined || p.Seccomp.Path != "" || p.ShmMount != -1 {
+	if p.Network.Kind != DefaultKind || p.PID.Kind != KindPrivate || p.Seccomp.Unconfined || p.Seccomp.Path != "" || p.ShmMount != -1 {
 		t.Errorf("%+v", p)
 	}
 	if p.StopSignal != 15 || p.StopAfter != defaultStopAfter || len(p.Warnings) > 0 || p.Shifted || p.HomeSet {
