@@ -32,6 +32,9 @@ func (l *lab) podman(network string) error {
 func (l *lab) containers(p pair) error {
 	p.server, p.client, p.port = "server-"+p.network, "client-"+p.network, freePort()
 	flag := p.network
+	if p.network == "pasta" {
+		flag += ":-a,10.96.0.2,-n,24,-g,10.96.0.1" // else it has the host's address (lab.pasta)
+	}
 	if p.network == "bridge" {
 		flag = "bench"
 		if _, err := l.w.said(p.line("network", "create", flag)); err != nil {

@@ -160,7 +160,7 @@ func describe(w *world) string {
 	}
 	lines := []string{fmt.Sprintf("Machine: %d cores, %s, Linux %s, load %s before; %s, %s.", runtime.NumCPU(), runtime.GOARCH, cstring(u.Release[:]), one, where, time.Now().UTC().Format("2006-01-02"))}
 	var versions []string
-	for _, args := range [][]string{{"rc", "version"}, {"podman", "--version"}, {"crun", "--version"}, {"slirp4netns", "--version"}, {"pasta", "--version"}, {"bwrap", "--version"}} {
+	for _, args := range [][]string{{"rc", "version"}, {"podman", "--version"}, {"crun", "--version"}, {"slirp4netns", "--version"}, {"bwrap", "--version"}} {
 		versions = append(versions, firstLine(w.command(args...)))
 	}
 	return strings.Join(append(lines, "Versions: "+strings.Join(versions, "; ")+"."), "\n")
