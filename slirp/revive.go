@@ -17,8 +17,10 @@ import (
 const (
 	firstPause = 50 * time.Millisecond // before a second keeper in a row is started by shims
 	maxPause   = 30 * time.Second
-	// healthyLife is how long a keeper lives whose end says nothing about the next one.
-	healthyLife = 20 * time.Second
+	// healthyLife is how long a keeper lives whose end says nothing about the next one. A
+	// broken one ends within milliseconds of its start, or of the first shim that asks; one
+	// that somebody kills every few seconds shall be back at once each time.
+	healthyLife = 2 * time.Second
 )
 
 // ErrNotYet says that a keeper is being started by somebody else, or has ended so
