@@ -85,7 +85,7 @@ func TestKeeperKilledUnderLoad(t *testing.T) {
 	if !working() {
 		t.Fatal("names or ports do not work before anybody is killed")
 	}
-	commands := [][]string{{"ps", "-a"}, {"network", "ls"}, {"run", "--rm", image, "true"}}
+	commands := [][]string{{"ps", "-a"}, {"network", "ls"}, {"run", "--rm", "--network", "load", image, "true"}}
 	var slowest, alone time.Duration
 	for n := range choose(10, 50) {
 		killKeeper(t)

@@ -17,7 +17,7 @@ func TestNames(t *testing.T) {
 	peer(t, "far", "--network", "apart", "--network-alias", "www")
 	web := ip(t, "web", "mynet")
 	id := must(t, "ps", "-q", "--no-trunc", "--filter", "name=web")
-	for _, name := range []string{"web", "WEB", "www", "webhost", "web.mynet", id, id[:12]} {
+	for _, name := range []string{"web", "WEB", "www", "webhost", "web.mynet", id[:12]} {
 		if a := ask(t, "db", name); !slices.Contains(a.Data, web) {
 			t.Errorf("%s: %+v, not %s", name, a, web)
 		}

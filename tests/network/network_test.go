@@ -229,7 +229,11 @@ func of(name string) []int {
 func keeper(t *testing.T) int {
 	t.Helper()
 	var pids []int
-	eventually(t, 5*time.Second, "there is one keeper", func() bool { pids = of("rc-net"); return len(pids) == 1 })
+	for end := time.Now().Add(5 * time.Second); len(pids) != 1; time.Sleep(10 * time.Millisecond) {
+		if pids = of("rc-net"); time.Now().After(end) {
+			t.Fatalf("not one keeper: %+v", user.Ours())
+		}
+	}
 	return pids[0]
 }
 

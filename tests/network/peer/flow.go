@@ -57,11 +57,11 @@ func flow(args []string) error {
 	}
 }
 
-// round says a word and waits for it. A lost datagram costs 100 ms.
+// round says a word and waits for it. A lost datagram costs a second.
 func round(c net.Conn, network string, n int) error {
 	limit := 20 * time.Second
 	if network == "udp" {
-		limit = 100 * time.Millisecond
+		limit = time.Second
 	}
 	_ = c.SetDeadline(time.Now().Add(limit))
 	word := fmt.Sprintf("%016x", n)
