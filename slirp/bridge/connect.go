@@ -182,21 +182,30 @@ func (p *port) addresses() []netip.Addr {
 	return list
 }
 
-// wire makes the pair of interfaces, lets it through the filter and gives the inner
-// end its addresses and routes.
+// wire makes the pair of interfaces, gives the inner end its addresses and routes, and
+// lets the outer one through the filter.
 func (w *World) wire(p *port, netns *os.File, e slirp.Endpoint) error {
 	if err := w.macFree(p); err != nil {
 		return err
 	}
-	inside, err := w.makePair(p, netns, e.Interface)
-	if err == nil {
-		p.describe(inside, e)
-		err = w.configure(p, netns)
+	in, err := w.dialIn(netns)
+	if err != nil {
+		return err
 	}
+	defer in.close()
+	name, err := w.makePair(p, netns, e.Interface)
+	if err != nil {
+		return err
+	}
+	p.describe(name, e)
+	err = w.configure(p, in)
 	if err == nil {
 		err = w.filter.admit(p)
 	}
-	if err != nil && p.index != 0 {
+	if err == nil {
+		err = w.settle(p, in)
+	}
+	if err != nil {
 		// Both ends go with one; the container never ran with it.
 		err = errors.Join(err, w.route.run(deleteLink(p.name)))
 	}
@@ -253,35 +262,47 @@ func (p *port) describe(inside string, e slirp.Endpoint) {
 }
 
 // configure gives the inner end addresses and routes, by one system call in the
-// container's namespace, and the outer one the words by which Open knows it.
-func (w *World) configure(p *port, netns *os.File) error {
-	if err := w.route.run(setAlias(p.index, p.alias(), 0, false)); err != nil {
-		return err
-	}
+// container's namespace, and the outer one the words by which Open knows it. IPv6 comes
+// first: a worker has to do with its addresses, while we go on.
+func (w *World) configure(p *port, in *rtnl) error {
 	metric := firstMetric + len(w.ports[p.id])
 	var requests, routes []request
 	if w.ipv6 {
 		requests = append(requests, noLinkLocal(p.index))
 	}
 	requests = append(requests, setUp(p.index))
+	if p.net.v6 != nil {
+		requests = append(requests, newAddress(p.index, netip.PrefixFrom(p.ip6, p.net.v6.Prefix.Bits())),
+			newAddress(p.index, netip.PrefixFrom(linkLocal(p.mac), 64)))
+		routes = append(routes, newDefault(p.index, p.net.v6.Gateway, metric))
+	}
 	if p.net.v4 != nil {
 		requests = append(requests, newAddress(p.index, netip.PrefixFrom(p.ip, p.net.v4.Prefix.Bits())))
 		routes = append(routes, newDefault(p.index, p.net.v4.Gateway, metric))
 	}
-	if p.net.v6 != nil {
-		requests = append(requests, newAddress(p.index, netip.PrefixFrom(linkLocal(p.mac), 64)),
-			newAddress(p.index, netip.PrefixFrom(p.ip6, p.net.v6.Prefix.Bits())))
-		routes = append(routes, newDefault(p.index, p.net.v6.Gateway, metric))
-	}
 	if !p.net.Internal {
 		requests = append(requests, routes...)
 	}
-	inside, err := w.dialIn(netns)
-	if err != nil {
+	if err := in.run(requests...); err != nil {
 		return err
 	}
-	defer inside.close()
-	return inside.run(requests...)
+	return w.route.run(setAlias(p.index, p.alias(), 0, false))
+}
+
+// settle waits until everything carries packets: one ARP that is lost costs the
+// container a second.
+func (w *World) settle(p *port, in *rtnl) error {
+	err := errors.Join(w.route.settle(p.index), in.settle(p.index))
+	if p.net.ports == 0 {
+		err = errors.Join(err, w.route.settle(p.net.index)) // a bridge is up while one of its ports is
+	}
+	if p.net.v6 != nil {
+		err = errors.Join(err, in.settleAddress(p.ip6))
+		if p.net.ports == 0 {
+			err = errors.Join(err, w.route.settleAddress(p.net.v6.Gateway))
+		}
+	}
+	return err
 }
 
 // dialIn opens a socket of rtnetlink in another namespace.

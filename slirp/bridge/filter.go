@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -46,6 +47,7 @@ type filter struct {
 	source           *nftables.Set // bridge: jump to its chain
 	sender4, sender6 *nftables.Set // port . MAC . address
 	way              Way           // as the rules have it
+	queued           int           // messages since the last flush, about
 }
 
 // openFilter opens the socket, on the World's thread in N0.
@@ -75,6 +77,7 @@ func (f *filter) close() {
 
 // flush carries out what was queued, all or nothing.
 func (f *filter) flush() error {
+	f.queued = 0
 	_ = f.netlink.SetDeadline(time.Now().Add(answerLimit))
 	err := f.conn.Flush()
 	if err == nil {
@@ -104,25 +107,39 @@ func (f *filter) rebuild(networks map[string]*network, ports map[string][]*port,
 }
 
 func (f *filter) try(networks map[string]*network, ports map[string][]*port, bridgeFamily bool) error {
-	if err := f.inetTable(); err != nil {
-		return err
-	}
 	f.ports = nil
 	if bridgeFamily {
 		if err := f.portTable(); err != nil {
 			return err
 		}
 	}
+	var all []*port
+	for _, list := range ports {
+		all = append(all, list...)
+	}
+	f.queuePorts(all, f.conn.SetAddElements)
+	// Each message is answered, and the socket has room for some 250 answers.
+	if err := f.flush(); err != nil {
+		return err
+	}
+	if err := f.inetTable(); err != nil {
+		return err
+	}
 	for _, n := range networks {
 		f.queueNetwork(n)
-	}
-	for _, list := range ports {
-		for _, p := range list {
-			f.queuePort(p, f.conn.SetAddElements)
+		if f.queued += messagesOfNetwork; f.queued > maxMessages {
+			if err := f.flush(); err != nil {
+				return err
+			}
 		}
 	}
 	return f.flush()
 }
+
+const (
+	maxMessages       = 150
+	messagesOfNetwork = 12
+)
 
 // renew queues the removal of a table, if there is one, and its making. Adding first
 // makes the removal succeed always.
@@ -191,7 +208,7 @@ func (f *filter) admit(p *port) error {
 	if f.ports == nil {
 		return nil
 	}
-	f.queuePort(p, f.conn.SetAddElements)
+	f.queuePorts([]*port{p}, f.conn.SetAddElements)
 	if err := f.flush(); err != nil {
 		return fmt.Errorf("let the interface through the filter: %w", err)
 	}
@@ -203,25 +220,43 @@ func (f *filter) expel(list ...*port) error {
 	if f.ports == nil {
 		return nil
 	}
-	for _, p := range list {
-		f.queuePort(p, f.conn.SetDeleteElements)
-	}
+	f.queuePorts(list, f.conn.SetDeleteElements)
 	err := f.flush()
-	if errors.Is(err, unix.ENOENT) {
-		err = nil // the tables were made anew since
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	// One of them was forgotten already (the tables were made anew since, or an answer
+	// was lost), and the others were kept because of it.
+	if err = nil; len(list) > 1 {
+		for _, p := range list {
+			err = errors.Join(err, f.expel(p))
+		}
 	}
 	return err
 }
 
-func (f *filter) queuePort(p *port, do func(*nftables.Set, []nftables.SetElement) error) {
+// maxElements of one message: the length of an attribute is 16 bits.
+const maxElements = 400
+
+// queuePorts adds or deletes what ports may send from, all in few messages.
+func (f *filter) queuePorts(list []*port, do func(*nftables.Set, []nftables.SetElement) error) {
 	if f.ports == nil {
 		return
 	}
-	for _, a := range p.addresses() {
-		set := f.sender4
-		if a.Is6() {
-			set = f.sender6
+	var e4, e6 []nftables.SetElement
+	for _, p := range list {
+		for _, a := range p.addresses() {
+			if e := (nftables.SetElement{Key: senderKey(p.index, p.mac, a)}); a.Is4() {
+				e4 = append(e4, e)
+			} else {
+				e6 = append(e6, e)
+			}
 		}
-		_ = do(set, []nftables.SetElement{{Key: senderKey(p.index, p.mac, a)}})
+	}
+	for chunk := range slices.Chunk(e4, maxElements) {
+		_ = do(f.sender4, chunk)
+	}
+	for chunk := range slices.Chunk(e6, maxElements) {
+		_ = do(f.sender6, chunk)
 	}
 }

@@ -19,6 +19,7 @@ const (
 	addrGenNone       = 1
 	inetConf          = 1
 	ipv4DevForwarding = 1
+	operUp            = 6 // IF_OPER_UP of linux/if.h
 )
 
 // newBridge makes a bridge, down and without addresses. Its MAC is given, or it would
@@ -180,4 +181,12 @@ func family(a netip.Addr) byte {
 func setMTU(index, mtu int) request {
 	b, err := body(ifinfomsg(index, false), func(ae *netlink.AttributeEncoder) { ae.Uint32(unix.IFLA_MTU, uint32(mtu)) })
 	return request{"set the MTU", unix.RTM_SETLINK, 0, b, err}
+}
+
+// getRoute asks where packets to a go.
+func getRoute(a netip.Addr) request {
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[1] = family(a), byte(a.BitLen())
+	b, err := body(header, func(ae *netlink.AttributeEncoder) { ae.Bytes(unix.RTA_DST, a.AsSlice()) })
+	return request{"find the route to " + a.String(), unix.RTM_GETROUTE, 0, b, err}
 }

@@ -49,6 +49,7 @@ func (p *port) alias() string {
 type link struct {
 	index, mtu, master int
 	name, alias        string
+	up                 bool // it carries packets now
 }
 
 // parseLink reads struct ifinfomsg and its attributes.
@@ -71,6 +72,8 @@ func parseLink(m netlink.Message) (link, bool) {
 			l.mtu = int(ad.Uint32())
 		case unix.IFLA_MASTER:
 			l.master = int(ad.Uint32())
+		case unix.IFLA_OPERSTATE:
+			l.up = ad.Uint8() == operUp
 		}
 	}
 	return l, ad.Err() == nil

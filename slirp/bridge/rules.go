@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -54,9 +55,9 @@ func (f *filter) inetTable() error {
 	f.inet = t
 	f.gate4 = f.set(nftables.Set{Table: t, Name: "gate4", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)})
 	f.gate6 = f.set(nftables.Set{Table: t, Name: "gate6", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr)})
-	f.ours = f.set(nftables.Set{Table: t, Name: "ours", KeyType: nftables.TypeIFName})
-	f.outward = f.set(nftables.Set{Table: t, Name: "outward", KeyType: nftables.TypeIFName})
-	f.source = f.set(nftables.Set{Table: t, Name: "source", KeyType: nftables.TypeIFName, IsMap: true, DataType: nftables.TypeVerdict})
+	f.ours = f.set(nftables.Set{Table: t, Name: "ours", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian})
+	f.outward = f.set(nftables.Set{Table: t, Name: "outward", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian})
+	f.source = f.set(nftables.Set{Table: t, Name: "source", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian, IsMap: true, DataType: nftables.TypeVerdict})
 
 	// -300 is before connection tracking: what is dropped takes no entry of it.
 	pre := f.chain(t, "prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, nftables.ChainPolicyAccept)
