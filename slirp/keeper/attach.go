@@ -59,6 +59,9 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns, n0 *os.File) (*attachmen
 	a := &attachment{keeper: k, networks: k.networks, id: r.ID, target: t, quit: make(chan struct{})}
 	a.building.Lock()
 	defer a.building.Unlock()
+	if before := k.commons.claim(a); before != nil {
+		before.close() // its own connection ends late; the ports are needed now
+	}
 	got, err := a.build(r, n0)
 	if err != nil {
 		a.end()
@@ -153,6 +156,14 @@ func owner(r *slirp.Attach) string {
 func checkRequest(r *slirp.Attach) error {
 	if len(r.ID) == 0 || len(r.ID) > 128 {
 		return fmt.Errorf("a container ID of %d bytes", len(r.ID))
+	}
+	switch r.Driver {
+	case "", slirp.DriverBridge, slirp.DriverSlirp, slirp.DriverPasta:
+	default:
+		return fmt.Errorf("no network is called %q", r.Driver)
+	}
+	if len(r.Endpoints) > slirp.MaxEndpoints {
+		return fmt.Errorf("%d networks, %d at most", len(r.Endpoints), slirp.MaxEndpoints)
 	}
 	if len(r.Ports) > slirp.MaxPorts {
 		return fmt.Errorf("%d ports, %d at most", len(r.Ports), slirp.MaxPorts)
@@ -294,6 +305,7 @@ func (a *attachment) end() {
 		a.wires.end(a)
 		return
 	}
+	a.keeper.commons.release(a)
 	a.target.close()
 }
 

@@ -40,9 +40,6 @@ func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 	var undo unwind.Stack
 	defer undo.Run()
 	a.wires = &wires{commons: c, world: w, member: names.Member{Name: r.Name, Hostname: r.Hostname, HostLoopback: r.HostLoopback, Servers: r.DNS}}
-	if before := c.claim(a); before != nil {
-		before.close() // its own connection ends late
-	}
 	for _, e := range r.Endpoints {
 		if err := a.wires.connect(a, e); err != nil {
 			return err

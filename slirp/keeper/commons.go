@@ -34,6 +34,9 @@ type commons struct {
 // attached again. Their shims knock within 0.1 s.
 const expectLimit = 2 * time.Second
 
+// openWorld is for tests of hosts without nf_tables.
+var openWorld = bridge.Open
+
 func newCommons(n *networks, given *os.File) *commons {
 	return &commons{given: given, uplink: &uplink{networks: n}, names: names.New(names.Options{}),
 		listening: map[string]bool{}, members: map[string]*attachment{}}
@@ -58,9 +61,9 @@ func (c *commons) enter(n0 *os.File) (*bridge.World, error) {
 		n0 = c.given
 	}
 	o := bridge.Options{Dropped: c.dropped}
-	w, err := bridge.Open(n0, o)
+	w, err := openWorld(n0, o)
 	if err != nil && n0 != nil && errors.Is(err, unix.EPERM) { // of another U0
-		w, err = bridge.Open(nil, o)
+		w, err = openWorld(nil, o)
 	}
 	if err != nil {
 		return nil, err
@@ -138,6 +141,16 @@ func (c *commons) claim(a *attachment) (before *attachment) {
 	return before
 }
 
+// release is the end of a claim.
+func (c *commons) release(a *attachment) (last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last = c.members[a.id] == a; last {
+		delete(c.members, a.id)
+	}
+	return last
+}
+
 // current tells whether a is the attachment of its ID still.
 func (c *commons) current(a *attachment) bool {
 	c.mu.Lock()
@@ -151,13 +164,7 @@ func (c *commons) current(a *attachment) bool {
 func (c *commons) ended(a *attachment, t *target) {
 	defer t.close()
 	_ = linux.WaitPidfd(t.pidfd)
-	c.mu.Lock()
-	last := c.members[a.id] == a
-	if last {
-		delete(c.members, a.id)
-	}
-	c.mu.Unlock()
-	if last {
+	if c.release(a) {
 		c.opening.Lock()
 		w := c.world
 		c.opening.Unlock()
@@ -173,9 +180,14 @@ func inheritedN0() *os.File {
 		return nil
 	}
 	f := os.NewFile(uintptr(fd), "N0")
-	if kind, err := linux.NamespaceKind(f); err != nil || kind != unix.CLONE_NEWNET {
+	if !isNetwork(f) {
 		_ = f.Close()
 		return nil
 	}
 	return f
+}
+
+func isNetwork(f *os.File) bool {
+	kind, err := linux.NamespaceKind(f)
+	return err == nil && kind == unix.CLONE_NEWNET
 }

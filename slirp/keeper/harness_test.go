@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case Noop():
 	case os.Args[0] == "rc-net":
+		openWorld = withoutFilter
 		err = Main(nil)
 	case os.Args[0] == "shim":
 		err = shimRole()
@@ -113,9 +114,21 @@ func (o order) carryOut() (string, error) {
 		return "", serve(o.Net, o.Addr)
 	case "dial":
 		return dial(o.Net, o.Addr)
+	case "echo":
+		return "", echo(o.Addr)
+	case "call":
+		c, err := net.DialTimeout(o.Net, o.Addr, 3*time.Second)
+		held = c
+		return "", err
+	case "talk":
+		return talk(o.Addr)
 	case "lookup":
+		server := o.Net
+		if server == "" {
+			server = slirp.Resolver
+		}
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, network, slirp.Resolver+":53")
+			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, network, server+":53")
 		}}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -131,6 +144,38 @@ func (o order) carryOut() (string, error) {
 		return "", err
 	}
 	return "", fmt.Errorf("unknown order %q", o.Do)
+}
+
+// held is the connection that "call" made.
+var held net.Conn
+
+// talk sends a word over it and returns what comes back.
+func talk(word string) (string, error) {
+	_ = held.SetDeadline(time.Now().Add(3 * time.Second))
+	if _, err := io.WriteString(held, word); err != nil {
+		return "", err
+	}
+	buf := make([]byte, len(word))
+	_, err := io.ReadFull(held, buf)
+	return string(buf), err
+}
+
+// echo gives back what it gets.
+func echo(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c) }()
+		}
+	}()
+	return nil
 }
 
 func interfaces() (string, error) {
@@ -299,6 +344,7 @@ type sandbox struct {
 	conn          *stage.Conn
 	pid           int
 	netns, userns *os.File
+	n0            *os.File // once it was on a bridge
 }
 
 func (h *host) sandbox() *sandbox {
@@ -333,7 +379,7 @@ func (h *host) sandbox() *sandbox {
 		_, _ = shim.Wait()
 		stage.CloseFiles(files)
 	})
-	return &sandbox{h, ours, r.PID, files[0], files[1]}
+	return &sandbox{h: h, conn: ours, pid: r.PID, netns: files[0], userns: files[1]}
 }
 
 func (s *sandbox) do(what, network, addr string) (string, error) {
@@ -370,14 +416,15 @@ func (s *sandbox) attach(a slirp.Attach) (*slirp.Client, *slirp.Attached, error)
 		return nil, nil, err
 	}
 	a.ID, a.PID = "c"+strconv.Itoa(s.pid), s.pid
-	got, n0, err := c.Attach(a, s.netns, s.userns, nil)
+	got, n0, err := c.Attach(a, s.netns, s.userns, s.n0)
 	if err != nil {
 		c.Close()
 		return nil, nil, err
 	}
 	s.h.t.Cleanup(c.Close)
 	if n0 != nil {
-		_ = n0.Close()
+		_ = s.n0.Close()
+		s.n0 = n0 // as a shim does
 	}
 	return c, got, nil
 }

@@ -119,6 +119,10 @@ func (s *session) attach(r *slirp.Attach, files []*os.File) (*slirp.Reply, []*os
 	if len(files) == 3 {
 		n0 = files[2]
 		defer n0.Close()
+		if !isNetwork(n0) {
+			stage.CloseFiles(files[:2])
+			return failed(hint.New(attachOp, unix.EINVAL, "")), nil
+		}
 	}
 	a, got, err := s.keeper.attach(r, files[0], files[1], n0)
 	if err != nil {
