@@ -43,7 +43,9 @@ func (s *Server) Serve(n slirp.Network, udp []net.PacketConn, tcp []net.Listener
 		}
 		// Replies to a container that does not answer ARP wait in the kernel, charged
 		// to this socket: more room than one such container can fill.
-		_ = c.SetWriteBuffer(sendBuffer)
+		_ = c.SetWriteBuffer(socketBuffer)
+		// Questions of all containers wait in one queue, 200 in the default's.
+		_ = c.SetReadBuffer(socketBuffer)
 		l.udp = append(l.udp, c)
 	}
 	s.mu.Lock()
@@ -66,8 +68,9 @@ func (s *Server) Serve(n slirp.Network, udp []net.PacketConn, tcp []net.Listener
 	return nil
 }
 
-// sendBuffer in bytes; the kernel doubles it and caps it at net.core.wmem_max.
-const sendBuffer = 1 << 20
+// socketBuffer in bytes; the kernel doubles it, and caps it at net.core.wmem_max and
+// rmem_max: twice the default, usually.
+const socketBuffer = 1 << 20
 
 func closeAll(udp []net.PacketConn, tcp []net.Listener) {
 	for _, c := range udp {
