@@ -106,10 +106,27 @@ func (r residue) processes() {
 		switch name := processName(status, command); {
 		case name == "rc-net":
 			r[fmt.Sprintf("keeper %d %s", pid, command)] = true
+		case name == "slirp4netns" && ofKeeper(status, command):
+			r[fmt.Sprintf("keeper %d's way out", pid)] = true
 		case nested || ours[name]:
 			r[fmt.Sprintf("process %d %s %.150s", pid, name, command)] = true
 		}
 	}
+}
+
+// ofKeeper tells whether a slirp4netns is the one for all bridge networks, which
+// lives as long as the keeper: it is a child of the keeper's, and the network
+// namespace that it serves is that of a thread of the keeper's. One that has been
+// forked just now has no command line of its own yet.
+func ofKeeper(status []byte, command string) bool {
+	named := func(pid string) bool {
+		name, _ := os.ReadFile(filepath.Join("/proc", pid, "comm"))
+		return strings.HasPrefix(string(name), "rc-net")
+	}
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	parent, _, _ := strings.Cut(rest, "\n")
+	words := strings.Fields(command)
+	return named(parent) && (len(words) < 2 || named(words[len(words)-2]))
 }
 
 var ours = map[string]bool{"rc": true, "rc-init": true, "rc-image": true, "slirp4netns": true, "fuse-overlayfs": true}
