@@ -30,34 +30,40 @@ func (w *World) ListenDNS(networkID string) (udp []net.PacketConn, tcp []net.Lis
 			if err != nil {
 				return err
 			}
-			udp, tcp = append(udp, u), append(tcp, t)
+			udp, tcp = append(udp, u...), append(tcp, t)
 		}
 		return nil
 	})
 	if err != nil {
-		for i := range udp {
-			_, _ = udp[i].Close(), tcp[i].Close()
+		for _, u := range udp {
+			_ = u.Close()
+		}
+		for _, t := range tcp {
+			_ = t.Close()
 		}
 		return nil, nil, hint.New("listen for questions of DNS on network "+short(networkID), err, "")
 	}
 	return udp, tcp, nil
 }
 
-// listen opens both sockets on one gateway, in the namespace of this thread. They are
+// listen opens the sockets on one gateway, in the namespace of this thread. They are
 // bound to the bridge too: a packet for that address which came in by another is
 // somebody else's.
-func listen(bridge string, at netip.AddrPort) (net.PacketConn, net.Listener, error) {
+func listen(bridge string, at netip.AddrPort) ([]net.PacketConn, net.Listener, error) {
+	udp, err := listenUDP(bridge, at)
+	if err != nil {
+		return nil, nil, err
+	}
 	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		cerr := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), bridge) })
 		return errors.Join(cerr, err)
 	}, KeepAlive: -1}
-	udp, err := c.ListenPacket(context.Background(), "udp", at.String())
-	if err != nil {
-		return nil, nil, err
-	}
 	tcp, err := c.Listen(context.Background(), "tcp", at.String())
 	if err != nil {
-		return nil, nil, errors.Join(err, udp.Close())
+		for _, u := range udp {
+			_ = u.Close()
+		}
+		return nil, nil, err
 	}
 	return udp, tcp, nil
 }

@@ -158,7 +158,7 @@ func TestListenDNS(t *testing.T) {
 		t.Errorf("%v %v %v", udp, tcp, err)
 	}
 	udp, tcp, err := w.ListenDNS(n.ID)
-	if err != nil || len(udp) != 2 || len(tcp) != 2 {
+	if err != nil || len(udp) != 2*lanes || len(tcp) != 2 {
 		t.Fatal(udp, tcp, err)
 	}
 	for _, p := range udp {
@@ -191,8 +191,11 @@ func TestListenDNS(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("the bridge of nobody stays")
 	}
-	for i := range udp {
-		_, _ = udp[i].Close(), tcp[i].Close()
+	for _, u := range udp {
+		_ = u.Close()
+	}
+	for _, l := range tcp {
+		_ = l.Close()
 	}
 	eventually(t, "its link is gone", func() bool { return len(linksOf(t, w, "rc-")) == 1 })
 	c := newBox(t) // and it comes again
