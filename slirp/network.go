@@ -69,4 +69,5 @@ type Change struct {
 	Disconnect string    `json:",omitempty"` // a network's name
 	Publish    []Port    `json:",omitempty"`
 	Unpublish  []Port    `json:",omitempty"`
+	Rename     string    `json:",omitempty"` // what the container is called from now on
 }

@@ -10,21 +10,27 @@ import (
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/spec"
+	"github.com/rc-containers/rc/slirp"
 )
 
-// updateOptions are limits as `rc run` has them, and the restart policy.
-type updateOptions struct{ runOptions }
+// updateOptions are limits as `rc run` has them, the restart policy and ports.
+type updateOptions struct {
+	runOptions
+	publish, unpublish []string
+}
 
 func updateCommand() *command {
 	o := &updateOptions{}
 	return &command{
-		name: "update", args: "CONTAINER...", short: "Change the limits or the restart policy of containers",
+		name: "update", args: "CONTAINER...", short: "Change the limits, the restart policy or the ports of containers",
 		long:     "What runs has the new limits at once, and each keeps them for its later starts.",
-		examples: []string{"rc update --memory 512m --cpus 2 web", "rc update --restart unless-stopped web"},
+		examples: []string{"rc update --memory 512m --cpus 2 web", "rc update --restart unless-stopped web", "rc update --publish-rm 8080:80 --publish-add 9090:80 web"},
 		flags: func(fs *pflag.FlagSet) {
 			o.flags = fs
 			o.bindLimits(fs)
 			o.bindRestart(fs)
+			fs.StringArrayVar(&o.publish, "publish-add", nil, "publish one `PORT` more, as `rc run -p` does")
+			fs.StringArrayVar(&o.unpublish, "publish-rm", nil, "take this published `PORT` away: [[ADDRESS:]HOSTPORT:]PORT[/tcp|udp]")
 			refuseUpdate(fs)
 		},
 		run: o.update,
@@ -46,6 +52,9 @@ func (o *updateOptions) update(g *global, args []string) (int, error) {
 		ch.Restart = &policy
 		delete(changed, "restart")
 	}
+	if err := o.ports(&ch, changed); err != nil {
+		return 0, err
+	}
 	if len(changed) > 0 {
 		for _, size := range []*string{&o.Memory, &o.MemoryReservation} {
 			if *size == "-1" { // as --memory-swap has it: no limit
@@ -62,6 +71,25 @@ func (o *updateOptions) update(g *global, args []string) (int, error) {
 	return withEngine(g, "update", args, func(e *engine.Engine) (int, error) {
 		return eachPrinted(args, func(ref string) error { return e.Update(ref, ch) })
 	})
+}
+
+// ports reads --publish-add and --publish-rm.
+func (o *updateOptions) ports(ch *engine.Change, changed map[string]bool) error {
+	for _, f := range []struct {
+		flag   string
+		values []string
+		to     *[]slirp.Port
+	}{{"publish-add", o.publish, &ch.Publish}, {"publish-rm", o.unpublish, &ch.Unpublish}} {
+		for _, v := range f.values {
+			ports, err := slirp.ParsePort(v)
+			if err != nil {
+				return hint.New("--"+f.flag+" "+v, err, "write [[ADDRESS:]HOSTPORT:]PORT[/udp]").WithCode(1)
+			}
+			*f.to = append(*f.to, ports...)
+		}
+		delete(changed, f.flag)
+	}
+	return nil
 }
 
 // mergeDevices replaces the limits of the disks that are named again; 0 takes one

@@ -3,14 +3,12 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/rc-containers/rc/cgroup"
-	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
-	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/slirp"
 )
 
 // Rename gives a container another name. The new one is claimed before the record
@@ -49,6 +47,11 @@ func (e *Engine) Rename(ref, name string) error {
 	}
 	dropOther(e.Store, old, entry.ID, e.Store.EditContainer)
 	entry.Name = name
+	if entry.Alive && entry.Network == string(spec.KindBridge) {
+		if _, err := e.changeNetwork(entry.ID, &slirp.Change{Rename: name}); err != nil {
+			e.Warn("others on its networks find the container by its new name after its next start: " + reason(err).Error())
+		}
+	}
 	e.event(&entry.Container, "rename", map[string]string{"oldName": old})
 	return nil
 }
@@ -58,10 +61,14 @@ type Change struct {
 	Restart *record.RestartPolicy
 	Limits  func(*cgroup.Resources) error // changes some of the limits; nil for none
 
+	Unpublish []slirp.Port // see republish
+	Publish   []slirp.Port
+
 	Warnings []string // each told once it is done
 }
 
-// Update changes the limits and the restart policy of a container, running or not.
+// Update changes the limits, the restart policy and the published ports of a
+// container, running or not.
 func (e *Engine) Update(ref string, ch Change) error {
 	op := "update container " + ref
 	entry, err := e.find(ref, op)
@@ -87,6 +94,11 @@ func (e *Engine) Update(ref string, ch Change) error {
 			fix = diskFix(err)
 		}
 		return hint.New(op, whichLimit(err), fix).WithCode(1)
+	}
+	if len(ch.Unpublish)+len(ch.Publish) > 0 {
+		if err := e.republish(entry, op, ch.Unpublish, ch.Publish); err != nil {
+			return err
+		}
 	}
 	for _, w := range ch.Warnings {
 		e.Warn(w)
@@ -139,11 +151,7 @@ func (e *Engine) updateLimits(entry *Entry, change func(*cgroup.Resources) error
 			return err
 		}
 	}
-	data, err := stage.Encode(cfg)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(e.Store.ContainerDir(entry.ID), "config.json"), data, 0o600, atomicfile.Fast)
+	return e.saveConfig(cfg)
 }
 
 // dropOldName frees a name that a killed rename left behind beside the other one.

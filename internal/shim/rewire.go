@@ -69,6 +69,8 @@ func (n *network) change(c *slirp.Change) (*slirp.Attached, error) {
 			switch {
 			case c.Connect != nil:
 				n.attach.Endpoints = append(slices.Clone(n.attach.Endpoints), *c.Connect)
+			case c.Rename != "":
+				n.attach.Name = c.Rename
 			case c.Disconnect != "":
 				n.attach.Endpoints = slices.DeleteFunc(slices.Clone(n.attach.Endpoints), func(e slirp.Endpoint) bool { return e.Network.Name == c.Disconnect })
 			}

@@ -161,7 +161,7 @@ func (a *attachment) change(c *slirp.Change) (*slirp.Attached, error) {
 func (a *attachment) apply(c *slirp.Change) error {
 	const op = "change the container's network"
 	kinds := 0
-	for _, set := range []bool{c.Connect != nil, c.Disconnect != "", len(c.Publish) > 0, len(c.Unpublish) > 0} {
+	for _, set := range []bool{c.Connect != nil, c.Disconnect != "", len(c.Publish) > 0, len(c.Unpublish) > 0, c.Rename != ""} {
 		if set {
 			kinds++
 		}
@@ -180,6 +180,11 @@ func (a *attachment) apply(c *slirp.Change) error {
 	}
 	if a.wires == nil {
 		return hint.Newf(op, "start the container with --network "+slirp.DefaultNetwork, "it is not on a bridge network")
+	}
+	if c.Rename != "" {
+		a.wires.member.Name = c.Rename
+		a.wires.commons.names.Set(a.id, a.wires.member)
+		return nil
 	}
 	if c.Disconnect != "" {
 		return a.wires.leave(a, c.Disconnect)
