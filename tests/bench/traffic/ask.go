@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -104,7 +105,7 @@ func roundTrip(address string, each time.Duration) (time.Duration, error) {
 	var times []time.Duration
 	for begin := time.Now(); time.Since(begin) < each; {
 		now := time.Now()
-		if err := once(c); err != nil {
+		if err := there(c); err != nil {
 			return 0, err
 		}
 		times = append(times, time.Since(now))
@@ -113,7 +114,8 @@ func roundTrip(address string, each time.Duration) (time.Duration, error) {
 	return times[len(times)/2], nil
 }
 
-func once(c net.Conn) error {
+// there sends one byte and waits for it to come back.
+func there(c net.Conn) error {
 	b := []byte{'x'}
 	if _, err := c.Write(b); err != nil {
 		return err
@@ -122,8 +124,9 @@ func once(c net.Conn) error {
 	return err
 }
 
-// connections ends each by a reset: a port in TIME_WAIT for a minute would run the
-// host out of ports within one measurement.
+// connections leaves it to the server to close first. Else the client, or what stands
+// for it on the host, would keep each port in TIME_WAIT for a minute, and run out of
+// them (net.ipv4.ip_local_port_range) within a few measurements.
 func connections(address string, each time.Duration) (rate float64, err error) {
 	var wg sync.WaitGroup
 	var made atomic.Int64
@@ -150,15 +153,18 @@ func connections(address string, each time.Duration) (rate float64, err error) {
 }
 
 func visit(address string) error {
-	c, err := open(address, echo)
+	c, err := open(address, once)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+	if err := there(c); err != nil {
 		return err
 	}
-	return once(c)
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		return fmt.Errorf("no end of file: %d bytes, %w", n, err)
+	}
+	return nil
 }
 
 // cpu is what this process has used, in the kernel too.

@@ -12,6 +12,7 @@ const (
 	sink   = 's' // read to the end of file, then answer how much it was
 	source = 'd' // write until the other side closes
 	echo   = 'e' // return each byte
+	once   = 'o' // return one byte, and close
 )
 
 // block is how much one call writes or reads, in bytes: as much as a program that is
@@ -49,17 +50,25 @@ func answer(c net.Conn) error {
 			}
 		}
 	case echo:
-		b := make([]byte, 1)
 		for {
-			if _, err := io.ReadFull(c, b); err != nil {
-				return err
-			}
-			if _, err := c.Write(b); err != nil {
+			if err := back(c); err != nil {
 				return err
 			}
 		}
+	case once:
+		return back(c)
 	}
 	return errors.New("an unknown kind")
+}
+
+// back returns one byte.
+func back(c net.Conn) error {
+	b := make([]byte, 1)
+	if _, err := io.ReadFull(c, b); err != nil {
+		return err
+	}
+	_, err := c.Write(b)
+	return err
 }
 
 // drain reads to the end of file. (io.Copy to io.Discard would read 8 KiB at a time.)
