@@ -32,7 +32,8 @@ func aloof(t *testing.T, script string) string {
 	}
 	path := filepath.Join(c.Dir, "script")
 	const head = "set -e\nmount --bind $D/resolv.conf /etc/resolv.conf\n" +
-		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -fa >/dev/null; }\ntrap end EXIT\n"
+		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -f $(rc ps -aq) >/dev/null; kill $(jobs -p); }\ntrap end EXIT\n" +
+		"online() { ip link add $1 type veth peer ${1}far; ip addr add $2/24 dev $1; ip link set ${1}far up; ip link set $1 up; ip route add default via $3; }\n"
 	for name, text := range map[string]string{path: head + script, filepath.Join(c.Dir, "resolv.conf"): "nameserver 127.0.0.1\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
@@ -60,17 +61,17 @@ func aloof(t *testing.T, script string) string {
 func TestHostThatStartsOffline(t *testing.T) {
 	out := aloof(t, `
 		ip link set lo up
-		rc network create n >/dev/null
-		peer a --network n -p 127.0.0.1:18384:80; peer b --network n
-		echo ADDRESS $(rc exec a /peer ask b)
-		date +%s%N; rc exec a /peer ask example.com || echo NOANSWER; date +%s%N
-		echo DIAL $(rc exec a /peer dial tcp b:80)
+		rc network create nn >/dev/null
+		peer aa --network nn -p 127.0.0.1:18384:80; peer bb --network nn
+		echo ADDRESS $(rc exec aa /peer ask bb)
+		date +%s%N; rc exec aa /peer ask example.com || echo NOANSWER; date +%s%N
+		echo DIAL $(rc exec aa /peer dial tcp bb:80)
 		exec 3<>/dev/tcp/127.0.0.1/18384; echo PORT $(cat <&3)
 		# online: the interface, and then its resolver
-		ip link add up0 type dummy; ip addr add 198.51.100.2/24 dev up0; ip link set up0 up; ip route add default via 198.51.100.1
-		echo HOST $(rc exec a /peer ask host.containers.internal)
+		online up0 198.51.100.2 198.51.100.1
+		echo HOST $(rc exec aa /peer ask host.containers.internal)
 		# a second address of the host's is what the first answer gave
-		rc run --rm --network n `+image+` dial tcp b:80 >/dev/null; echo AGAIN
+		rc run --rm --network nn `+image+` dial tcp bb:80 >/dev/null; echo AGAIN
 	`)
 	for _, want := range []string{"ADDRESS {\"Code\":\"Success\",\"Data\":[\"", "DIAL hello ", "PORT hello ", "198.51.100.2", "AGAIN"} {
 		if !strings.Contains(out, want) {
@@ -100,13 +101,12 @@ func TestResolversAreFollowed(t *testing.T) {
 		for i in 1 2; do ip addr add 127.9.9.$i/8 dev lo; done
 		"$D/peer" resolve 127.9.9.1:53 192.0.2.71 & "$D/peer" resolve 127.9.9.2:53 192.0.2.72 & 
 		echo nameserver 127.9.9.1 >$D/resolv.conf
-		rc network create n >/dev/null
-		peer a --network n
-		echo FIRST $(rc exec a /peer ask some.example)
+		rc network create nn >/dev/null
+		peer aa --network nn
+		echo FIRST $(rc exec aa /peer ask some.example)
 		echo nameserver 127.9.9.2 >$D/resolv.conf
 		sleep 1.2
-		echo SECOND $(rc exec a /peer ask some.example)
-		kill %1 %2
+		echo SECOND $(rc exec aa /peer ask some.example)
 	`)
 	for _, want := range []string{`FIRST {"Code":"Success","Data":["192.0.2.71"]}`, `SECOND {"Code":"Success","Data":["192.0.2.72"]}`} {
 		if !strings.Contains(out, want) {
@@ -120,18 +120,18 @@ func TestResolversAreFollowed(t *testing.T) {
 func TestHostThatGoesOffline(t *testing.T) {
 	out := aloof(t, `
 		ip link set lo up
-		ip link add up0 type dummy; ip addr add 198.51.100.2/24 dev up0; ip link set up0 up; ip route add default via 198.51.100.1
-		rc network create n >/dev/null
-		peer a --network n; peer b --network n
-		rc exec a /peer flow tcp b:7 6 >$D/flow & 
+		online up0 198.51.100.2 198.51.100.1
+		rc network create nn >/dev/null
+		peer aa --network nn; peer bb --network nn
+		rc exec aa /peer flow tcp bb:7 6 >$D/flow & 
 		sleep 1; ip route del default; ip link del up0
-		sleep 1; echo RUN $(rc run --rm --network n `+image+` dial tcp b:80)
-		ip link add up1 type dummy; ip addr add 203.0.113.2/24 dev up1; ip link set up1 up; ip route add default via 203.0.113.1
-		echo HOST $(rc exec a /peer ask host.containers.internal)
+		sleep 1; echo RUN $(rc run --rm --network nn `+image+` dial tcp bb:80)
+		online up1 203.0.113.2 203.0.113.1
+		echo HOST $(rc exec aa /peer ask host.containers.internal)
 		wait %1; cat $D/flow
 		rc ps --format '{{.Names}} {{.Status}}'
 	`)
-	for _, want := range []string{"RUN hello ", "203.0.113.2", `"Err":""`, "a Up", "b Up"} {
+	for _, want := range []string{"RUN hello ", "203.0.113.2", `"Err":""`, "aa Up", "bb Up"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q", want)
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // usage is what the keeper holds.
@@ -55,8 +56,8 @@ func look(t *testing.T, pid int) usage {
 	return u
 }
 
-// n0 finds a thread of the keeper that is in N0: in a network namespace that is not
-// ours and stays the same from one look to the next. "" when none is.
+// n0 finds where the keeper's threads are besides our own network namespace: N0, and
+// for moments those of containers. "" when none is elsewhere.
 func n0(pid int) string {
 	ours, _ := os.Readlink("/proc/self/ns/net")
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/ns/net", pid))
@@ -68,19 +69,35 @@ func n0(pid int) string {
 	return ""
 }
 
-// links are the interfaces of N0 by kind.
+// links are the interfaces of N0 by kind; a look that met a thread on its way is
+// repeated.
 func links(t *testing.T, pid int) map[string][]string {
 	t.Helper()
-	path := n0(pid)
-	if path == "" {
-		return nil
+	var kinds map[string][]string
+	var err error
+	for range 20 {
+		path := n0(pid)
+		if path == "" {
+			return nil
+		}
+		if kinds, err = linksAt(pid, path); err == nil && len(kinds["bridge"]) > 0 {
+			return kinds
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kinds
+}
+
+func linksAt(pid int, path string) (map[string][]string, error) {
 	// The keeper is in U0: there the user has every capability.
 	cmd := exec.Command("nsenter", "--preserve-credentials", fmt.Sprintf("--user=/proc/%d/ns/user", pid), "--net="+path,
 		"ip", "-details", "-json", "link", "show")
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("look into N0: %v", err)
+		return nil, fmt.Errorf("look into N0: %w", err)
 	}
 	var list []struct {
 		IfName   string `json:"ifname"`
@@ -89,11 +106,11 @@ func links(t *testing.T, pid int) map[string][]string {
 		} `json:"linkinfo"`
 	}
 	if err := json.Unmarshal(out, &list); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	kinds := map[string][]string{}
 	for _, l := range list {
 		kinds[l.LinkInfo.Kind] = append(kinds[l.LinkInfo.Kind], l.IfName)
 	}
-	return kinds
+	return kinds, nil
 }
