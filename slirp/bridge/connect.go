@@ -66,6 +66,9 @@ func (w *World) connect(id string, netns *os.File, e slirp.Endpoint) (slirp.Endp
 	if err := unix.Fstat(int(netns.Fd()), &st); err != nil {
 		return slirp.EndpointStatus{}, os.NewSyscallError("fstat", err)
 	}
+	if st.Ino == w.inode {
+		return slirp.EndpointStatus{}, fmt.Errorf("its network namespace is the one of the bridges: %w", unix.EINVAL)
+	}
 	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return slirp.EndpointStatus{}, fmt.Errorf("the ID %q: %w", id, unix.EINVAL)
 	}
@@ -73,14 +76,12 @@ func (w *World) connect(id string, netns *os.File, e slirp.Endpoint) (slirp.Endp
 	if err != nil {
 		return slirp.EndpointStatus{}, err
 	}
+	// Of an earlier start of it, whose end we were not told.
+	w.forget(id, func(p *port) bool { return p.netns != st.Ino })
 	if has := w.port(id, n); has != nil {
-		if has.netns == st.Ino {
-			has.found = false
-			has.status.Network, has.status.Aliases = n.Name, e.Aliases
-			return has.status, nil
-		}
-		// An earlier start of it, whose end we were not told.
-		w.forget(id)
+		has.found = false
+		has.status.Network, has.status.Aliases = n.Name, e.Aliases
+		return has.status, nil
 	}
 	p := &port{id: id, net: n, netns: st.Ino}
 	if err := p.lease(e); err != nil {
@@ -297,9 +298,9 @@ func (w *World) settle(p *port, in *rtnl) error {
 		err = errors.Join(err, w.route.settle(p.net.index)) // a bridge is up while one of its ports is
 	}
 	if p.net.v6 != nil {
-		err = errors.Join(err, in.settleAddress(p.ip6))
+		in.settleAddress(p.ip6)
 		if p.net.ports == 0 {
-			err = errors.Join(err, w.route.settleAddress(p.net.v6.Gateway))
+			w.route.settleAddress(p.net.v6.Gateway)
 		}
 	}
 	return err

@@ -59,14 +59,24 @@ func openFilter() (*filter, error) {
 	return f, nil
 }
 
+// dialFilter and familyOfPorts are changed by tests, which then see another kernel.
+var (
+	dialFilter    = nftables.New
+	familyOfPorts = nftables.TableFamilyBridge
+)
+
 func (f *filter) dial() error {
-	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+	c, err := dialFilter(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		f.netlink = c
 		return nil
 	}))
 	f.conn = c
 	return err
 }
+
+// PortFilter says why nothing keeps the containers of one network from taking each
+// other's addresses: this kernel's nf_tables knows no bridges. nil: something does.
+func (w *World) PortFilter() error { return w.filter.noPorts }
 
 // close may be called on nil: a World that did not come up has none.
 func (f *filter) close() {

@@ -37,9 +37,8 @@ func (w *World) Disconnect(id, networkID string) error {
 		if err != nil {
 			return err
 		}
-		w.ports[id] = slices.DeleteFunc(w.ports[id], func(other *port) bool { return other == p })
-		w.left(p)
-		return w.filter.expel(p)
+		w.forget(id, func(other *port) bool { return other == p })
+		return nil
 	})
 	if err != nil {
 		return hint.New(fmt.Sprintf("disconnect container %s from network %s", short(id), short(networkID)), err, "")
@@ -52,19 +51,29 @@ func (w *World) Disconnect(id, networkID string) error {
 // somebody else holds that (container:ID), they are removed some seconds later.
 func (w *World) Gone(id string) {
 	_ = w.Do(func() error {
-		w.forget(id)
+		w.forget(id, func(*port) bool { return true })
 		return nil
 	})
 }
 
-func (w *World) forget(id string) {
-	for _, p := range w.ports[id] {
+// forget does so with those ports of a container that ended says.
+func (w *World) forget(id string, ended func(*port) bool) {
+	before := len(w.ports[id])
+	w.ports[id] = slices.DeleteFunc(w.ports[id], func(p *port) bool {
+		if !ended(p) {
+			return false
+		}
 		w.left(p)
 		w.expelled = append(w.expelled, p)
 		w.leaving = append(w.leaving, leaver{p.name, time.Now()})
+		return true
+	})
+	if len(w.ports[id]) == 0 {
+		delete(w.ports, id)
 	}
-	delete(w.ports, id)
-	w.plan()
+	if before > len(w.ports[id]) {
+		w.plan()
+	}
 }
 
 // expelDelay gathers the ports that the filter forgets, for one transaction.
@@ -99,6 +108,12 @@ func (w *World) plan() {
 			soonest(n.empty.Add(w.options.Linger))
 		}
 	}
+	for _, ports := range w.ports {
+		if slices.ContainsFunc(ports, func(p *port) bool { return p.found }) {
+			soonest(time.Now().Add(foundStep))
+			break
+		}
+	}
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -118,6 +133,7 @@ func (w *World) sweep(now time.Time) {
 	if len(w.expelled) > 0 && w.filter.expel(w.expelled...) == nil {
 		w.expelled = nil
 	}
+	w.lookAfterFound()
 	w.leaving = slices.DeleteFunc(w.leaving, func(l leaver) bool {
 		if now.Sub(l.since) < heldLimit {
 			return false
@@ -131,4 +147,33 @@ func (w *World) sweep(now time.Time) {
 		}
 	}
 	w.plan()
+}
+
+// foundStep is how often we look after containers that nobody has asked for since Open.
+const foundStep = 5 * time.Second
+
+// lookAfterFound forgets those whose interface is gone: they ended while there was no
+// keeper, and no session will tell.
+func (w *World) lookAfterFound() {
+	found := map[string]*port{}
+	for _, ports := range w.ports {
+		for _, p := range ports {
+			if p.found {
+				found[p.name] = p
+			}
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	links, err := w.links()
+	if err != nil {
+		return
+	}
+	for _, l := range links {
+		delete(found, l.name)
+	}
+	for _, p := range found {
+		w.forget(p.id, func(other *port) bool { return other == p })
+	}
 }

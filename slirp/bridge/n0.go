@@ -61,6 +61,8 @@ func fixFor(err error) string {
 	switch {
 	case errors.As(err, &taken):
 		return "choose another --ip, or none"
+	case errors.Is(err, errOverlap):
+		return "choose another --subnet for one of them (rc network ls)"
 	case errors.Is(err, ErrNoFilter):
 		return "load it: `sudo modprobe nf_tables`; --network=slirp4netns works without it"
 	case errors.Is(err, errReadOnly):

@@ -89,11 +89,18 @@ func (w *World) need(n slirp.Network) (*network, error) {
 				return nil, err
 			}
 		default:
-			return nil, fmt.Errorf("its subnet overlaps %s of network %q, which is in use: %w", p, other.Name, unix.EADDRINUSE)
+			return nil, fmt.Errorf("its subnet overlaps %s of network %q, which is in use: %w", p, other.Name, errOverlap)
 		}
+	}
+	own := slirp.Network{Subnets: []slirp.Subnet{{Prefix: w.filter.way.Prefix}, {Prefix: uplink6}}}
+	if p, overlaps := overlap(own, n); overlaps {
+		return nil, fmt.Errorf("its subnet overlaps %s, which slirp4netns has: %w", p, errOverlap)
 	}
 	return w.build(n)
 }
+
+// errOverlap is EADDRINUSE too, with another advice than one taken address.
+var errOverlap = fmt.Errorf("%w", unix.EADDRINUSE)
 
 func overlap(a, b slirp.Network) (netip.Prefix, bool) {
 	for _, s := range a.Subnets {
@@ -144,7 +151,13 @@ func (w *World) build(n slirp.Network) (*network, error) {
 }
 
 func (w *World) raise(has *network) error {
-	if err := w.route.run(newBridge(has.index, has.bridge, macOf(has.gateways()[0]))); err != nil {
+	make := newBridge(has.index, has.bridge, macOf(has.gateways()[0]))
+	err := w.route.run(make)
+	if errors.Is(err, unix.EEXIST) {
+		// One that could not be removed when it was to go. Nobody we know is on it.
+		err = w.route.run(deleteLink(has.bridge), make)
+	}
+	if err != nil {
 		return err
 	}
 	if has.v6 != nil {

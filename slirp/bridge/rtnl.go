@@ -23,10 +23,10 @@ func dialRoute() (*rtnl, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a socket of rtnetlink: %w", err)
 	}
-	// What is wrong comes back in words (netlink(7), NETLINK_EXT_ACK), and without the
-	// request. Old kernels refuse the options; the number alone does too.
+	// What is wrong comes back in words (netlink(7), NETLINK_EXT_ACK). A kernel that does
+	// not know the option says it by the number alone. NETLINK_CAP_ACK beside it is what
+	// the library cannot read.
 	_ = c.SetOption(netlink.ExtendedAcknowledge, true)
-	_ = c.SetOption(netlink.CapAcknowledge, true)
 	return &rtnl{c}, nil
 }
 

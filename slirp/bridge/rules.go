@@ -110,7 +110,7 @@ func (f *filter) forwardChain(t *nftables.Table) {
 
 // portTable queues the table of what comes in by the ports of bridges.
 func (f *filter) portTable() error {
-	t := f.renew(nftables.TableFamilyBridge)
+	t := f.renew(familyOfPorts)
 	f.ports = t
 	f.sender4 = f.set(nftables.Set{Table: t, Name: "sender4", Concatenation: true,
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFIndex, nftables.TypeEtherAddr, nftables.TypeIPAddr)})

@@ -35,7 +35,7 @@ func (r *rtnl) settle(index int) error {
 // settleAddress waits until an address of IPv6 is at work: its local route, and the
 // group in which it is asked for, are made by a worker even if no double is looked for
 // (addrconf_dad_work of net/ipv6/addrconf.c).
-func (r *rtnl) settleAddress(a netip.Addr) error {
+func (r *rtnl) settleAddress(a netip.Addr) {
 	for range settleSteps {
 		got, err := r.get(getRoute(a))
 		if err == nil && len(got) == 1 && len(got[0].Data) >= unix.SizeofRtMsg && got[0].Data[7] == unix.RTN_LOCAL {
@@ -43,5 +43,4 @@ func (r *rtnl) settleAddress(a netip.Addr) error {
 		}
 		time.Sleep(settleStep)
 	}
-	return nil
 }

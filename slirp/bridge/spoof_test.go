@@ -153,13 +153,16 @@ func TestSourceOfAnotherNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer udp[0].Close()
 	gateway := macOf(sa.Gateway)
 	packet := ipv4(ma, gateway, sb.IP, sb.Gateway)
 	binary.BigEndian.PutUint16(packet[14+22:], 53)
 	a.raw(packet)
-	_ = udp[0].SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, from, err := udp[0].ReadFrom(make([]byte, 10)); err == nil {
-		t.Errorf("%d bytes from %v", n, from)
+	until := time.Now().Add(100 * time.Millisecond)
+	for _, c := range udp {
+		_ = c.SetReadDeadline(until)
+		if n, from, err := c.ReadFrom(make([]byte, 10)); err == nil {
+			t.Errorf("%d bytes from %v", n, from)
+		}
+		_ = c.Close()
 	}
 }

@@ -78,7 +78,7 @@ func overlapsAny(p netip.Prefix, list []netip.Prefix) bool {
 // slirp4netns; connections of the containers have ended then, since they lived in it.
 func (w *World) Uplink(way Way) error {
 	err := w.Do(func() error {
-		if way != w.filter.way {
+		if way.Device != w.filter.way.Device || way.Prefix != w.filter.way.Prefix {
 			if err := w.filter.rebuild(w.networks, w.ports, way); err != nil {
 				return err
 			}

@@ -24,6 +24,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/hint"
 )
 
@@ -54,14 +56,13 @@ type World struct {
 	networks map[string]*network // by ID12
 	ports    map[string][]*port  // by container
 	index    int                 // of the link made last
-	way      Way                 // zero: there is no uplink
+	inode    uint64              // of N0
 	ipv6     bool                // the kernel has it
 	expelled []*port             // to be forgotten by the filter
 	leaving  []leaver
 	timer    *time.Timer // for sweep
 
 	closing sync.Once
-	closed  chan struct{}
 }
 
 // Open takes over N0 and everything that lives in it, or makes one when n0 is nil.
@@ -77,7 +78,7 @@ func Open(n0 *os.File, o Options) (*World, error) {
 	if err != nil {
 		return nil, hint.New(op, err, "`rc doctor` says what this host lacks; --network=slirp4netns works without it")
 	}
-	w := &World{options: o, thread: t, file: file, networks: map[string]*network{}, ports: map[string][]*port{}, closed: make(chan struct{})}
+	w := &World{options: o, thread: t, file: file, networks: map[string]*network{}, ports: map[string][]*port{}}
 	if err := w.Do(w.start); err != nil {
 		w.Close()
 		return nil, hint.New(op, err, fixFor(err))
@@ -87,6 +88,11 @@ func Open(n0 *os.File, o Options) (*World, error) {
 
 // start readies N0 itself and finds what lives in it.
 func (w *World) start() (err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(w.thread.n0, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	w.inode = st.Ino
 	if w.route, err = dialRoute(); err != nil {
 		return err
 	}
@@ -114,8 +120,10 @@ func (w *World) Do(f func() error) error { return w.thread.do(f) }
 // another holder it ends, with every bridge in it.
 func (w *World) Close() {
 	w.closing.Do(func() {
-		close(w.closed)
 		_ = w.Do(func() error {
+			if w.timer != nil {
+				w.timer.Stop()
+			}
 			w.route.close()
 			w.filter.close()
 			return nil
