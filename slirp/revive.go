@@ -20,7 +20,7 @@ const (
 	// healthyLife is how long a keeper lives whose end says nothing about the next one. A
 	// broken one ends within milliseconds of its start, or of the first shim that asks; one
 	// that somebody kills every few seconds shall be back at once each time.
-	healthyLife = 2 * time.Second
+	healthyLife = time.Second
 )
 
 // ErrNotYet says that a keeper is being started by somebody else, or has ended so
