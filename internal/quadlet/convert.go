@@ -37,6 +37,8 @@ func (g *generator) name(f *file) {
 		resource = strings.ReplaceAll(containerName(f), "%N", strings.TrimSuffix(service, ".service"))
 	case ".volume":
 		resource = volumeName(f)
+	case ".network":
+		resource = networkName(f)
 	case ".image":
 		resource = imageResource(f)
 	}

@@ -7,17 +7,20 @@ import (
 	"strings"
 )
 
-// network reads Network=.
+// network reads Network=. Several are several bridge networks; whether they exist is
+// seen at the start.
 func (g *generator) network(f *file, s *service) {
-	networks := f.unit.section(f.kind.section).all("Network")
-	for i, e := range networks {
+	for _, e := range f.unit.section(f.kind.section).all("Network") {
 		name, options, hasOptions := strings.Cut(e.value, ":")
 		value := e.value
 		switch {
-		case i > 0:
-			f.fault(e.at, show(e), "leave out all but one", "a container is on one network here")
 		case strings.HasSuffix(name, ".network"):
-			f.fault(e.at, show(e), networkFix, "%s", noNetworks)
+			if in := g.resource(f, e, name); in != nil {
+				s.after(in.service)
+				if value = in.resource; hasOptions {
+					value += ":" + options
+				}
+			}
 		case strings.HasSuffix(name, ".container"):
 			if hasOptions {
 				f.fault(e.at, show(e), "leave out what follows the colon", "the network of another container takes no options")
@@ -26,10 +29,8 @@ func (g *generator) network(f *file, s *service) {
 				s.after(in.service)
 				value = "container:" + in.resource
 			}
-		case name == "container" && options != "", name == "slirp4netns", strings.ContainsAny(name, "%$"):
-		case slices.Contains([]string{"host", "none", "bridge", "default"}, name) && !hasOptions:
-		default:
-			f.fault(e.at, show(e), networkFix, "rc has no such network")
+		case name == "container" && options == "", name == "ns", hasOptions && (name == "host" || name == "none"):
+			f.fault(e.at, show(e), "write NAME.network, the name of a network, host, none, slirp4netns, pasta, NAME.container or container:NAME", "rc has no such network")
 		}
 		s.args = append(s.args, "--network", value)
 	}

@@ -20,8 +20,30 @@ func (g *generator) volume(f *file) *service {
 	return s
 }
 
-func volumeName(f *file) string {
-	if e, ok := f.unit.section(f.kind.section).last("VolumeName"); ok {
+func volumeName(f *file) string { return f.resourceName("VolumeName") }
+
+// networkFile makes the service of a .network file: rc network create, which leaves
+// one that is there as it is.
+func (g *generator) networkFile(f *file) *service {
+	s := g.newService(f)
+	f.pass(&s.global, "GlobalArgs")
+	s.args = []string{"network", "create", "--ignore"}
+	f.flags(s)
+	f.pass(&s.args, "PodmanArgs")
+	s.args = append(s.args, networkName(f))
+	s.once()
+	s.add("Service", "ExecStart", g.command(s, "", s.args...))
+	if on, _ := f.boolean("NetworkDeleteOnStop"); on {
+		s.add("Service", "ExecStopPost", g.command(s, "", "network", "rm", networkName(f)))
+	}
+	return s
+}
+
+func networkName(f *file) string { return f.resourceName("NetworkName") }
+
+// resourceName is what a key says, or podman's name for what the file makes.
+func (f *file) resourceName(key string) string {
+	if e, ok := f.unit.section(f.kind.section).last(key); ok {
 		return e.value
 	}
 	base := strings.TrimSuffix(f.name, f.kind.ext)

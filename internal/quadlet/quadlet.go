@@ -78,7 +78,7 @@ type generator struct {
 // info is what other files have to know of one.
 type info struct {
 	service  string // NAME.service, or NAME@.service
-	resource string // of the container, volume or image; "" where another unit cannot know it
+	resource string // of the container, volume, image or network; "" where another unit cannot know it
 }
 
 // file is one quadlet file with its drop-ins.
@@ -158,12 +158,12 @@ func kindOf(name string) *kind {
 var kinds []kind
 
 func init() {
-	const pods = "run its containers each for itself; they share a network by Network=NAME.container"
+	const pods = "run its containers each for itself, on one network: Network=NAME.network"
 	kinds = []kind{
 		{ext: ".container", section: "Container", keys: containerKeys, convert: (*generator).container},
 		{ext: ".volume", section: "Volume", suffix: "-volume", keys: volumeKeys, convert: (*generator).volume},
 		{ext: ".image", section: "Image", suffix: "-image", keys: imageKeys, convert: (*generator).image},
-		{ext: ".network", section: "Network", suffix: "-network", instead: noNetworks, fix: networkFix},
+		{ext: ".network", section: "Network", suffix: "-network", keys: networkKeys, convert: (*generator).networkFile},
 		{ext: ".build", section: "Build", suffix: "-build", instead: noBuilds, fix: buildFix},
 		{ext: ".pod", section: "Pod", suffix: "-pod", instead: "rc has no pods yet", fix: pods},
 		{ext: ".kube", section: "Kube", instead: "rc reads no Kubernetes files yet", fix: "write a .container file for each container"},
@@ -172,10 +172,8 @@ func init() {
 }
 
 const (
-	noNetworks = "rc has no networks between containers yet"
-	networkFix = "leave it out for a network of the container's own, or write Network=host, none, slirp4netns or NAME.container"
-	noBuilds   = "rc builds no images yet"
-	buildFix   = "build the image elsewhere, rc load or rc pull it, and name it: Image=NAME"
+	noBuilds = "rc builds no images yet"
+	buildFix = "build the image elsewhere, rc load or rc pull it, and name it: Image=NAME"
 )
 
 // serviceName is the name of the service without its ending. What makes it the name of

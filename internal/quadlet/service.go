@@ -144,7 +144,7 @@ func (g *generator) refer(f *file, e entry, name string) *info {
 func (g *generator) resource(f *file, e entry, name string) *info {
 	in := g.refer(f, e, name)
 	if in != nil && in.resource == "" {
-		f.fault(e.at, show(e), "name it in that file, by ContainerName= or VolumeName=", "what %s makes is called by a specifier that means something else here", name)
+		f.fault(e.at, show(e), "name it in that file, by ContainerName=, VolumeName= or NetworkName=", "what %s makes is called by a specifier that means something else here", name)
 		return nil
 	}
 	return in

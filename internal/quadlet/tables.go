@@ -7,8 +7,7 @@ package quadlet
 const (
 	noModules  = "rc reads no containers.conf, so it has no modules of it"
 	moduleFix  = "write the settings as keys of this file"
-	noAddress  = "a container has a network of its own, in which there are no addresses or names to choose"
-	addressFix = "leave it out; publish ports by PublishPort=, or share a network by Network=NAME.container"
+	oneWayOut  = "the way out of a network is its gateway, for all that use it"
 	noMaps     = "rc maps ids by modes, not by lists"
 	mapFix     = "write UserNS=host, auto, or keep-id:uid=N,gid=N"
 	noSELinux  = "rc sets no SELinux labels"
@@ -19,7 +18,7 @@ const (
 	noRetry    = "rc pull goes on where it was interrupted, but does not try again by itself"
 	retryFix   = "let systemd try again: Restart=on-failure in [Service]"
 	noPods     = "rc has no pods yet"
-	podFix     = "share a network by Network=NAME.container"
+	podFix     = "put them on one network: Network=NAME.network"
 	oldUserFix = "write UserNS=, as in UserNS=keep-id:uid=N,gid=N"
 	noPlugin   = "a volume of rc's is a folder"
 	mountFix   = "mount the file system on the host, as by a unit NAME.mount, and its folder: Volume=/FOLDER:/PATH"
@@ -68,16 +67,16 @@ var containerKeys = []key{
 	{name: "HttpProxy", as: refused, fine: "no", why: "rc passes no proxy settings on", fix: "name them: Environment=http_proxy passes on the value of the unit's"},
 	{name: "Image", as: special, note: "NAME.image is the image of that file; NAME.build is refused"},
 	{name: "ImageVolume", as: refused, fine: "anonymous", why: "the volumes that an image declares are anonymous volumes here", fix: "leave it out, or mount something there: Tmpfs=/PATH"},
-	{name: "IP", as: refused, why: noAddress, fix: addressFix},
-	{name: "IP6", as: refused, why: noAddress, fix: addressFix},
+	{name: "IP", as: text, flag: "--ip"},
+	{name: "IP6", as: text, flag: "--ip6"},
 	{name: "Label", as: pairs, flag: "--label"},
 	{name: "LogDriver", as: special, note: "journald (the default: the unit's journal), json-file (podman's k8s-file), none"},
 	{name: "LogOpt", as: list, flag: "--log-opt", note: "rc's options: max-size, max-file, labels, env, tag, mode, compress"},
 	{name: "Mask", as: special},
 	{name: "Memory", as: text, flag: "--memory"},
 	{name: "Mount", as: special, note: "the types bind, volume and tmpfs"},
-	{name: "Network", as: special, note: "host, none, slirp4netns, NAME.container, container:NAME; one only; NAME.network is refused"},
-	{name: "NetworkAlias", as: refused, why: noAddress, fix: addressFix},
+	{name: "Network", as: special, note: "NAME.network, a network's name, both with `:ip=…,alias=…`; host, none, slirp4netns, pasta, NAME.container, container:NAME"},
+	{name: "NetworkAlias", as: texts, flag: "--network-alias", note: "on the first network"},
 	{name: "NoNewPrivileges", as: special},
 	{name: "Notify", as: special},
 	{name: "PidsLimit", as: text, flag: "--pids-limit"},
@@ -141,6 +140,28 @@ var volumeKeys = []key{
 	{name: "UID", as: refused, why: "rc chooses no owner for a volume", fix: ownerFix},
 	{name: "User", as: refused, why: "rc chooses no owner for a volume", fix: ownerFix},
 	{name: "VolumeName", as: special},
+}
+
+var networkKeys = []key{
+	{name: "ContainersConfModule", as: refused, why: noModules, fix: moduleFix},
+	{name: "DisableDNS", as: onoff, flag: "--disable-dns"},
+	{name: "DNS", as: refused, why: "a network asks the resolvers of the host as they are now", fix: "give each container some: DNS= in its file"},
+	{name: "Driver", as: refused, fine: "bridge", why: "rc's networks are bridges: others put an interface on the host, which takes its root", fix: leaveOut},
+	{name: "Gateway", as: texts, flag: "--gateway"},
+	{name: "GlobalArgs", as: special, note: "rc's flags before the verb: --root, --storage-driver"},
+	{name: "InterfaceName", as: refused, why: "the bridge is in a namespace of yours, and no interface of the host", fix: leaveOut},
+	{name: "Internal", as: onoff, flag: "--internal"},
+	{name: "IPAMDriver", as: refused, fine: "host-local", why: "rc itself chooses the addresses", fix: leaveOut},
+	{name: "IPRange", as: texts, flag: "--ip-range", note: "ADDRESS/BITS; podman's START-END is refused at the start"},
+	{name: "IPv6", as: onoff, flag: "--ipv6"},
+	{name: "Label", as: pairs, flag: "--label"},
+	{name: "NetworkDeleteOnStop", as: special},
+	{name: "NetworkName", as: special},
+	{name: "Options", as: pairs, flag: "--opt", note: "mtu and isolate; others are refused at the start"},
+	{name: "PodmanArgs", as: special, note: "flags of `rc network create`"},
+	{name: "Routes", as: refused, why: oneWayOut, fix: leaveOut},
+	{name: "ServiceName", as: special},
+	{name: "Subnet", as: texts, flag: "--subnet", note: "one of IPv4 and one of IPv6"},
 }
 
 var imageKeys = []key{

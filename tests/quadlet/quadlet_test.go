@@ -194,13 +194,13 @@ func testContainer(v *vm) {
 
 func testFaults(v *vm) {
 	v.file("bad.container", "[Container]\nImage=localhost/box\nPod=a.pod\nFrob=1\n")
-	v.file("net.network", "[Network]\nSubnet=10.0.0.0/24\n")
+	v.file("net.network", "[Network]\nDriver=macvlan\n")
 	v.as(guest.User, "head -c 100000 /dev/urandom >~/.config/rc/systemd/noise.container; ln -s loop.volume ~/.config/rc/systemd/loop.volume; mkfifo ~/.config/rc/systemd/pipe.image")
 	v.reload()
 	const file = "/home/user/.config/rc/systemd/"
 	for unit, want := range map[string]string{
-		"bad":         file + "bad.container:3: Pod=a.pod: rc has no pods yet; share a network by Network=NAME.container",
-		"net-network": file + "net.network:1: rc has no networks between containers yet",
+		"bad":         file + "bad.container:3: Pod=a.pod: rc has no pods yet; put them on one network: Network=NAME.network",
+		"net-network": file + "net.network:2: Driver=macvlan: rc's networks are bridges",
 		"noise":       file + "noise.container:1: ",
 		"loop-volume": file + "loop.volume: it cannot be read: too many levels of symbolic links",
 		"pipe-image":  file + "pipe.image: it cannot be read: it is no regular file",
