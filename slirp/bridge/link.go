@@ -170,6 +170,14 @@ func newDefault(index int, gateway netip.Addr, metric int) request {
 	return request{"add the route by " + gateway.String(), unix.RTM_NEWROUTE, netlink.Create, b, err}
 }
 
+// lost is the last of default routes: it drops.
+func lost() request {
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[4], header[5], header[7] = unix.AF_INET, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RTN_BLACKHOLE
+	b, err := body(header, func(ae *netlink.AttributeEncoder) { ae.Uint32(unix.RTA_PRIORITY, 1<<32-1) })
+	return request{"add the last route", unix.RTM_NEWROUTE, netlink.Create, b, err}
+}
+
 func family(a netip.Addr) byte {
 	if a.Is4() {
 		return unix.AF_INET

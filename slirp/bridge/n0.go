@@ -23,6 +23,11 @@ var settings = []struct {
 	{"net/ipv4/conf/default/accept_redirects", "0", false},
 	{"net/ipv4/conf/all/send_redirects", "0", false},
 	{"net/ipv4/conf/default/send_redirects", "0", false},
+	// Refusals are for our own containers, by veths that cost nothing: each must be said,
+	// or some wait for a time-out. Unlimited, they also take nothing from the limit that
+	// older kernels share between all namespaces (icmp_msgs_per_sec).
+	{"net/ipv4/icmp_ratemask", "0", true},
+	{"net/ipv6/icmp/ratelimit", "0", true},
 	// Ends of veths need no IPv6 of their own; bridges that do are given it (raise). It
 	// saves each start a link-local address, the search for its double, and reports.
 	{"net/ipv6/conf/default/disable_ipv6", "1", true},
@@ -52,7 +57,10 @@ func (w *World) prepare() error {
 			return err
 		}
 	}
-	return w.route.run(setUp(1)) // lo, which is always the first
+	return w.route.run(setUp(1), // lo, which is always the first
+		// While slirp4netns is restarted there is no tap: what goes out then is lost in
+		// silence and sent again by TCP a second later; a refusal would be final.
+		replaced(lost()))
 }
 
 // fixFor is what to do about a refusal.

@@ -17,8 +17,9 @@ import (
 	"github.com/rc-containers/rc/slirp"
 )
 
-// startSlirp starts a slirp4netns for N0 as the keeper does, from within U0.
-func startSlirp(t *testing.T, w *World, way Way) {
+// startSlirp starts a slirp4netns for N0 as the keeper does, from within U0. What it
+// returns kills it.
+func startSlirp(t *testing.T, w *World, way Way) (stop func()) {
 	t.Helper()
 	if err := slirp.CheckHost(); err != nil {
 		t.Skip(err)
@@ -40,15 +41,18 @@ func startSlirp(t *testing.T, w *World, way Way) {
 		t.Fatal(err)
 	}
 	_ = tell.Close()
-	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	stop = func() { _, _ = cmd.Process.Kill(), cmd.Wait() }
+	t.Cleanup(stop)
 	if text, _ := io.ReadAll(io.LimitReader(ready, 1)); string(text) != "1" {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		stop()
 		t.Fatal("slirp4netns is not ready: ", said.String())
 	}
+	return stop
 }
 
-func TestWayOut(t *testing.T) {
+// hostService answers on the host's own address.
+func hostService(t *testing.T) net.Addr {
+	t.Helper()
 	host, err := slirp.HostAddress()
 	if err != nil {
 		t.Skip("this host has no way out: ", err)
@@ -57,7 +61,7 @@ func TestWayOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -68,6 +72,53 @@ func TestWayOut(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
+	return l.Addr()
+}
+
+// A slirp4netns dies, another comes: what a container asked for meanwhile is not
+// refused but comes about, and containers kept talking to each other.
+func TestAnotherSlirp(t *testing.T) {
+	at := hostService(t).String()
+	w := open(t, nil, Options{})
+	n := testNetwork("web", "10.89.0.0/24", "fd5c:1::/64")
+	a, b := newBox(t), newBox(t)
+	a.join(w, on(n))
+	b.join(w, on(n))
+	b.serve(":80")
+	for range 3 {
+		stop := startSlirp(t, w, DefaultWay)
+		if err := w.Uplink(DefaultWay); err != nil {
+			t.Fatal(err)
+		}
+		a.mustAsk("tcp", at, "from the host")
+		stop()
+		eventually(t, "the tap is gone", func() bool { return len(linksOf(t, w, "tap")) == 0 })
+		a.mustAsk("tcp", "10.89.0.3:80", "10.89.0.2:")
+		answer := make(chan error, 1)
+		go func() {
+			answer <- b.do(func() error {
+				c, err := net.DialTimeout("tcp", at, 5*time.Second)
+				if err == nil {
+					_ = c.Close()
+				}
+				return err
+			})
+		}()
+		time.Sleep(20 * time.Millisecond)
+		again := startSlirp(t, w, DefaultWay)
+		if err := w.Uplink(DefaultWay); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-answer; err != nil {
+			t.Error("asked while there was no way out: ", err)
+		}
+		again()
+		eventually(t, "the tap is gone", func() bool { return len(linksOf(t, w, "tap")) == 0 })
+	}
+}
+
+func TestWayOut(t *testing.T) {
+	at := hostService(t)
 	w := open(t, nil, Options{})
 	way := w.WayOut([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("0.0.0.0/0")}, true)
 	if way.Prefix.String() != "10.211.2.0/24" {
@@ -87,15 +138,15 @@ func TestWayOut(t *testing.T) {
 	a, b := newBox(t), newBox(t)
 	a.join(w, on(n))
 	b.join(w, on(internal))
-	a.mustAsk("tcp", l.Addr().String(), "from the host")
-	b.mustNotAsk("tcp", l.Addr().String())
+	a.mustAsk("tcp", at.String(), "from the host")
+	b.mustNotAsk("tcp", at.String())
 	// slirp4netns itself, and by it the host's loopback.
-	port := l.Addr().(*net.TCPAddr).Port
-	for _, at := range []string{"10.211.2.2", "10.211.2.3", "10.211.2.100", "fd00::2", "fd00::3"} {
-		a.mustNotAsk("tcp", netip.AddrPortFrom(netip.MustParseAddr(at), uint16(port)).String())
+	port := at.(*net.TCPAddr).Port
+	for _, ip := range []string{"10.211.2.2", "10.211.2.3", "10.211.2.100", "fd00::2", "fd00::3"} {
+		a.mustNotAsk("tcp", netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(port)).String())
 	}
 	// A network without a way out gets none by a route of its own.
-	err = b.do(func() error {
+	err := b.do(func() error {
 		r, err := dialRoute()
 		if err != nil {
 			return err
@@ -115,7 +166,7 @@ func TestWayOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.mustNotAsk("tcp", l.Addr().String())
+	b.mustNotAsk("tcp", at.String())
 }
 
 // A refusal is said, so that nobody waits for a time-out.
