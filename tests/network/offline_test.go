@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/tests/hostile/caller"
 )
 
@@ -30,6 +32,16 @@ func aloof(t *testing.T, script string) string {
 	if err := load(c); err != nil {
 		t.Fatal(err)
 	}
+	// The keeper of the load is in the host's namespaces, and could not be ours in there.
+	eventually(t, 20*time.Second, "the keeper of the load leaves", func() bool {
+		for _, p := range c.Ours() {
+			if p.Name == "rc-net" {
+				_ = unix.Kill(p.PID, unix.SIGTERM)
+				return false
+			}
+		}
+		return true
+	})
 	path := filepath.Join(c.Dir, "script")
 	const head = "set -e\nmount --bind $D/resolv.conf /etc/resolv.conf\n" +
 		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -f $(rc ps -aq) >/dev/null; kill $(jobs -p); }\ntrap end EXIT\n" +
