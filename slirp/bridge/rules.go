@@ -93,7 +93,14 @@ func (f *filter) inputChain(t *nftables.Table) {
 	}
 	f.rule(gateway, l4(unix.IPPROTO_ICMP), icmpType(8), accept)
 	f.rule(gateway, l4(unix.IPPROTO_ICMPV6), icmpType(128), accept)
-	f.rule(c, inBySet(f.ours), reject(unix.NFT_REJECT_ICMPX_PORT_UNREACH))
+	f.refuse(c, rule{}, unix.NFT_REJECT_ICMPX_PORT_UNREACH)
+}
+
+// refuse says no to what came by our bridges. ICMPv6 is too quick for a TCP that is
+// still in connect(2): it counts as a hint only (tcp_v6_err), and it tries for minutes.
+func (f *filter) refuse(c *nftables.Chain, what rule, code uint8) {
+	f.rule(c, what, inBySet(f.ours), family6(), l4(unix.IPPROTO_TCP), rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+	f.rule(c, what, inBySet(f.ours), reject(code))
 }
 
 // forwardChain: out by the tap, if the network is not internal, and not to slirp4netns
@@ -101,11 +108,11 @@ func (f *filter) inputChain(t *nftables.Table) {
 func (f *filter) forwardChain(t *nftables.Table) {
 	c := f.chain(t, "forward", nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop)
 	f.rule(c, established(), verdict(expr.VerdictAccept))
-	refuse := reject(unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED)
-	f.rule(c, destination(f.way.Prefix), refuse)
-	f.rule(c, destination(uplink6), refuse)
+	const code = unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED
+	f.refuse(c, destination(f.way.Prefix), code)
+	f.refuse(c, destination(uplink6), code)
 	f.rule(c, inBySet(f.outward), outBy(f.way.Device), verdict(expr.VerdictAccept))
-	f.rule(c, inBySet(f.ours), refuse)
+	f.refuse(c, rule{}, code)
 }
 
 // portTable queues the table of what comes in by the ports of bridges.
