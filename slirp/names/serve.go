@@ -235,7 +235,7 @@ func (s *Server) whole(pending <-chan struct{}, networkID string, from netip.Add
 
 // own is the answer to what needs no resolver.
 func (s *Server) own(who asker, q *question) answer {
-	switch q.name {
+	switch stem(q.name) {
 	case "localhost":
 		// RFC 6761 6.3: never asked of anybody.
 		return answer{known: true, addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}}

@@ -276,17 +276,30 @@ func (z *zone) lookup(who asker, q *question) answer {
 	if a := reverse(q.name); a.IsValid() {
 		return who.reverse(a)
 	}
-	name, ours := strings.CutSuffix(q.name, "."+slirp.Domain)
+	name := stem(q.name)
 	if name == slirp.Domain {
 		return answer{known: true} // it is there, with nothing of the asked type
 	}
 	if a := z.gather(who, name); a.known {
 		return a
 	}
-	if ours {
+	if name != q.name {
 		return nxdomain
 	}
 	return answer{}
+}
+
+// stem is a name without our domain, however often it was added: with an option ndots
+// above 2, a search list makes web.rc.internal.rc.internal first (and would come to a
+// wildcard of the host's next).
+func stem(name string) string {
+	for {
+		short, ours := strings.CutSuffix(name, "."+slirp.Domain)
+		if !ours {
+			return name
+		}
+		name = short
+	}
 }
 
 // reverse is the name of an address. What belongs to a network of the asker is

@@ -24,6 +24,7 @@ func TestNames(t *testing.T) {
 	for _, name := range []string{
 		"web.", "WEB.", "wEb.", "www.", "web-host.", web[:12] + ".", "api.example.org.",
 		"web.alpha.", "www.alpha.", "web.rc.internal.", "web.alpha.rc.internal.", "WEB.Rc.Internal.", "api.example.org.rc.internal.",
+		"web.rc.internal.rc.internal.",
 	} {
 		r.addrs(fromDB, netA, name, "127.1.0.2", "fd00::2")
 		r.addrs(fromWeb, netA, name, "127.1.0.2", "fd00::2") // its own
@@ -45,6 +46,7 @@ func TestNames(t *testing.T) {
 	r.addrs(fromJob, netB, "web.rc.internal.", "NameError")
 	r.addrs(fromJob, netB, "nobody.beta.rc.internal.", "NameError")
 	r.addrs(fromJob, netB, "rc.internal.")
+	r.addrs(fromJob, netB, "rc.internal.rc.internal.")
 
 	r.s.Remove(web)
 	r.addrs(fromDB, netA, "web.rc.internal.", "NameError")
@@ -177,7 +179,7 @@ func TestSpecial(t *testing.T) {
 	r := newRig(t, Options{}, netA)
 	r.member("web", on(netA, "127.1.0.2", "host.docker.internal", "localhost"))
 	r.s.Set("loop", Member{Name: "loop", HostLoopback: true, Endpoints: []slirp.EndpointStatus{on(netA, "127.1.0.3")}})
-	for _, name := range []string{"host.containers.internal.", "host.docker.internal."} {
+	for _, name := range []string{"host.containers.internal.", "host.docker.internal.", "host.docker.internal.rc.internal."} {
 		r.addrs("127.1.0.2", netA, name, "192.0.2.1")
 		r.addrs("127.1.0.3", netA, name, "10.0.2.2")
 		r.addrs("127.1.0.99", netA, name, "192.0.2.1")
