@@ -111,7 +111,6 @@ func TestSearchLists(t *testing.T) {
 		done
 		echo IS $B
 		echo WORLD $(rc exec aa /peer lookup www.example.net)
-		kill %1
 	`)
 	var is string
 	for line := range strings.Lines(out) {
@@ -147,7 +146,6 @@ func TestOwnResolvers(t *testing.T) {
 		echo NAME $(rc exec aa /peer lookup bb)
 		echo OWN $(rc exec aa /peer ask some.example); echo HOST $(rc exec bb /peer ask some.example)
 		echo CLOSED $(rc exec cc /peer ask some.example)
-		kill %1 %2
 	`)
 	for _, want := range []string{`NAME ["10.`, `OWN {"Code":"Success","Data":["192.0.2.72"]}`, `HOST {"Code":"Success","Data":["192.0.2.71"]}`, `CLOSED {"Code":"NameError"`} {
 		if !strings.Contains(out, want) {

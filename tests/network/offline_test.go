@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,9 +43,13 @@ func aloof(t *testing.T, script string) string {
 		}
 		return true
 	})
+	// Its keeper is none of the script's: the user namespaces are not one below another.
+	eventually(t, 30*time.Second, "the keeper that loaded the image has left", func() bool {
+		return !slices.ContainsFunc(c.Ours(), func(p caller.Process) bool { return p.Name == "rc-net" })
+	})
 	path := filepath.Join(c.Dir, "script")
 	const head = "set -e\nmount --bind $D/resolv.conf /etc/resolv.conf\n" +
-		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -f $(rc ps -aq) >/dev/null; kill $(jobs -p); }\ntrap end EXIT\n" +
+		"peer() { rc run -d --name \"$@\" " + image + " >/dev/null; }\nend() { rc rm -f $(rc ps -aq) >/dev/null || :; kill $(jobs -p) || :; }\ntrap end EXIT\n" +
 		"online() { ip link add $1 type veth peer ${1}far; ip addr add $2/24 dev $1; ip link set ${1}far up; ip link set $1 up; ip route add default via $3; }\n"
 	for name, text := range map[string]string{path: head + script, filepath.Join(c.Dir, "resolv.conf"): "nameserver 127.0.0.1\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
