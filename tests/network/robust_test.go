@@ -174,7 +174,7 @@ func TestLastOneOutTurnsOffTheLight(t *testing.T) {
 	peer(t, "last", "--network", "gone")
 	pid := keeper(t)
 	remove(t, "last")
-	eventually(t, 10*time.Second, "no interface of a container is left", func() bool { return n0(pid) == "" || len(links(t, pid)["veth"]) == 0 })
+	eventually(t, 10*time.Second, "no interface of a container is left", func() bool { return len(links(t, pid)["veth"]) == 0 })
 	eventually(t, 20*time.Second, "the keeper leaves", func() bool { return len(of("rc-net")) == 0 && len(of("slirp4netns")) == 0 })
 	clean(t)
 }

@@ -56,39 +56,34 @@ func look(t *testing.T, pid int) usage {
 	return u
 }
 
-// n0 finds where the keeper's threads are besides our own network namespace: N0, and
-// for moments those of containers. "" when none is elsewhere.
-func n0(pid int) string {
+// elsewhere lists the threads of the keeper that are not in our own network namespace:
+// one in N0, and those that make sockets in containers.
+func elsewhere(pid int) []string {
+	var paths []string
 	ours, _ := os.Readlink("/proc/self/ns/net")
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/ns/net", pid))
 	for _, path := range tasks {
 		if theirs, err := os.Readlink(path); err == nil && theirs != ours {
-			return path
+			paths = append(paths, path)
 		}
 	}
-	return ""
+	return paths
 }
 
-// links are the interfaces of N0 by kind; a look that met a thread on its way is
-// repeated.
+// links are the interfaces of N0 by kind, nil where there is none: N0 has the way out,
+// or bridges. The keeper's threads come and go, so a look in vain is repeated.
 func links(t *testing.T, pid int) map[string][]string {
 	t.Helper()
-	var kinds map[string][]string
-	var err error
-	for range 20 {
-		path := n0(pid)
-		if path == "" {
-			return nil
-		}
-		if kinds, err = linksAt(pid, path); err == nil && len(kinds["bridge"]) > 0 {
-			return kinds
+	for range 5 {
+		for _, path := range elsewhere(pid) {
+			kinds, err := linksAt(pid, path)
+			if err == nil && len(kinds["bridge"])+len(kinds["tun"]) > 0 {
+				return kinds
+			}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kinds
+	return nil
 }
 
 func linksAt(pid int, path string) (map[string][]string, error) {
