@@ -9,11 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of package unix make a new address for each datagram, and Read knows no
-// flags. These allocate nothing.
+// The calls of package unix make a new address for each datagram, and tell the scheduler
+// of Go before and after, as if they could block. These do neither.
+
+// epollNow is epoll_wait(2) with a time-out of 0.
+func epollNow(fd int, events []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
 
 func recvfrom(fd int, data []byte, flags int) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), uintptr(flags), 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), uintptr(flags), 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -22,7 +31,7 @@ func recvfrom(fd int, data []byte, flags int) (int, error) {
 
 // sendto writes to a connected socket, without SIGPIPE.
 func sendto(fd int, data []byte) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), unix.MSG_NOSIGNAL, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), unix.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -52,7 +61,7 @@ func (d *datagram) receive(fd int) (n int, from netip.AddrPort, to netip.Addr, e
 	d.vec.SetLen(len(d.data))
 	d.header.Namelen = uint32(unsafe.Sizeof(d.name))
 	d.header.SetControllen(len(d.control))
-	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.header)), 0)
+	r, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.header)), 0)
 	if errno != 0 {
 		return 0, from, to, errno
 	}
@@ -87,7 +96,7 @@ func (d *datagram) send(fd, n int, to netip.AddrPort, from netip.Addr, six bool)
 	d.vec.SetLen(n)
 	d.address(to, six)
 	d.source(from)
-	_, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.header)), unix.MSG_NOSIGNAL)
+	_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.header)), unix.MSG_NOSIGNAL)
 	if errno != 0 {
 		return errno
 	}

@@ -45,15 +45,14 @@ func (d *door) plan(from netip.AddrPort, turned bool) []try {
 // the host's comes from there, and a link-local address says nothing elsewhere.
 func keepable(a netip.Addr) bool { return a.IsGlobalUnicast() }
 
-// open makes a socket inside that is about to be connected: err is EINPROGRESS then.
-// It runs on the thread in the container's namespace.
-func (t try) open(kind int, port uint16) (fd int, err error) {
+// open makes a socket inside and connects it: err is EINPROGRESS while that lasts.
+func (t try) open(a *annex, socketType int, port uint16) (fd int, err error) {
 	six := t.to.Is6()
 	family, level, transparent := unix.AF_INET, unix.SOL_IP, unix.IP_TRANSPARENT
 	if six {
 		family, level, transparent = unix.AF_INET6, unix.SOL_IPV6, unix.IPV6_TRANSPARENT
 	}
-	if fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+	if fd, err = a.socket(kind{family, socketType}); err != nil {
 		return -1, err
 	}
 	defer func() {
@@ -63,7 +62,7 @@ func (t try) open(kind int, port uint16) (fd int, err error) {
 		}
 	}()
 	var options [][3]int
-	if kind == unix.SOCK_STREAM {
+	if socketType == unix.SOCK_STREAM {
 		options = append(options, [3]int{unix.SOL_TCP, unix.TCP_NODELAY, 1}, [3]int{unix.SOL_TCP, unix.TCP_SYNCNT, synRetries})
 	}
 	if t.as.IsValid() {
@@ -124,13 +123,17 @@ func (d *door) welcome(g *gate, client int, from netip.AddrPort) {
 		reset(client)
 		return
 	}
-	(&dial{gate: g, client: client, fd: -1, tries: d.plan(from, d.turned.tcp)}).step(d)
+	p := &dial{gate: g, client: client, fd: -1}
+	if d.enter() {
+		p.tries = d.plan(from, d.turned.tcp)
+	}
+	p.step(d)
 }
 
 // step tries until one way leads in, or waits for the outcome.
 func (p *dial) step(d *door) {
 	for len(p.tries) > 0 {
-		fd, err := p.tries[0].open(unix.SOCK_STREAM, p.gate.port.Inside)
+		fd, err := p.tries[0].open(d.annex, unix.SOCK_STREAM, p.gate.port.Inside)
 		switch err {
 		case nil:
 			relay.adopt(p.gate, p.client, fd)
@@ -141,7 +144,6 @@ func (p *dial) step(d *door) {
 				d.pending++
 				return
 			}
-			delete(d.handlers, int32(fd))
 			_ = unix.Close(fd)
 			p.fd = -1
 		}

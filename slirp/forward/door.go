@@ -2,9 +2,7 @@ package forward
 
 import (
 	"os"
-	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +11,12 @@ import (
 // handler is what a door waits for.
 type handler interface{ ready(d *door, events uint32) }
 
-// door is where the clients of one container come in. Its fields below mu belong to
-// whoever waits at the epoll: the goroutine while it rests, the thread while it works.
+// door is where the clients of one container come in: a goroutine. Its fields below mu
+// are the goroutine's own.
 type door struct {
+	poller
 	f      *Forwarder
 	netns  *os.File // borrowed
-	ep     *os.File // the epoll, which Go's own poller watches while we rest
-	epfd   int
 	wakeFD int
 	done   chan struct{}
 
@@ -30,53 +27,49 @@ type door struct {
 	handlers map[int32]handler
 	pending  int // dials that are under way
 	flows    *flows
+	annex    *annex  // nil while nobody comes
 	turned   *turned // nil: not looked at yet
 	found    found   // addresses inside that nobody told
-	visited  time.Time
-	paused   bool
+	ticking  bool
+	visited  bool // since the last tick
+	quiet    int  // ticks without visits
 }
 
 func newDoor(f *Forwarder, netns *os.File) (*door, error) {
 	d := &door{f: f, netns: netns, done: make(chan struct{}), handlers: map[int32]handler{}}
+	if err := d.open(); err != nil {
+		return nil, err
+	}
 	var err error
-	if d.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err = unix.SetNonblock(d.epfd, true); err == nil {
-		d.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	}
-	if err != nil {
-		_ = unix.Close(d.epfd)
+	if d.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		d.poller.close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	d.ep = os.NewFile(uintptr(d.epfd), "door")
 	d.flows = newFlows(d)
 	if err := d.watch(d.wakeFD, wakeHandler{}, unix.EPOLLIN); err != nil {
-		_ = d.ep.Close()
 		_ = unix.Close(d.wakeFD)
+		d.poller.close()
 		return nil, err
 	}
-	raw, err := d.ep.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	go d.run(raw)
+	go d.run()
 	return d, nil
 }
 
 func (d *door) watch(fd int, h handler, events uint32) error {
-	d.handlers[int32(fd)] = h
-	err := unix.EpollCtl(d.epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
-	return os.NewSyscallError("epoll_ctl", err)
+	err := d.add(fd, events)
+	if err == nil {
+		d.handlers[int32(fd)] = h
+	}
+	return err
 }
 
 // forget ends the watch; the caller closes fd, or hands it on.
 func (d *door) forget(fd int) {
 	delete(d.handlers, int32(fd))
-	_ = unix.EpollCtl(d.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	d.remove(fd)
 }
 
-// do runs f by whoever waits, and returns when it has run.
+// do has the goroutine run f, and returns when it has.
 func (d *door) do(f func()) {
 	ran := make(chan struct{})
 	d.mu.Lock()
@@ -90,12 +83,10 @@ func (d *door) do(f func()) {
 	<-ran
 }
 
-func (d *door) wake() {
-	_, _ = unix.Write(d.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-}
+func (d *door) wake() { _, _ = unix.Write(d.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
 
-// close returns when nobody works here any more; the gates are the caller's.
-func (d *door) close() {
+// end returns when nobody works here any more; the gates are the caller's.
+func (d *door) end() {
 	d.mu.Lock()
 	d.shut = true
 	d.mu.Unlock()
@@ -124,96 +115,78 @@ func (d *door) ended() bool {
 	return d.shut && len(d.queue) == 0
 }
 
-// run rests and works in turns until the door is closed.
-func (d *door) run(raw syscall.RawConn) {
+// run serves until the door is closed.
+func (d *door) run() {
 	defer close(d.done)
 	for !d.ended() {
-		var events [1]unix.EpollEvent
-		if raw.Read(func(uintptr) bool {
-			n, err := unix.EpollWait(d.epfd, events[:], 0)
-			return n > 0 || err != nil && err != unix.EINTR
-		}) != nil {
+		events, late, err := d.wait()
+		if err != nil {
 			break
 		}
-		if int(events[0].Fd) == d.wakeFD {
-			wakeHandler{}.ready(d, 0)
+		if late {
+			d.tick()
 			continue
 		}
-		worked := make(chan struct{})
-		go func() {
-			defer close(worked)
-			d.work()
-		}()
-		<-worked
-	}
-	d.flows.clear()
-	for fd, h := range d.handlers {
-		if p, ok := h.(*dial); ok {
-			p.fail(d)
-		}
-		delete(d.handlers, fd)
-	}
-	_ = unix.Close(d.wakeFD)
-	_ = d.ep.Close()
-}
-
-// work serves from a thread in the container's namespace, until nobody has come for a
-// while. The thread is never unlocked and ends with the goroutine: the host's network
-// namespace is not ours to join again (setns(2), CAP_SYS_ADMIN).
-func (d *door) work() {
-	runtime.LockOSThread()
-	d.visited = time.Now()
-	if err := unix.Setns(int(d.netns.Fd()), unix.CLONE_NEWNET); err != nil {
-		d.turnAway()
-		return
-	}
-	if d.turned == nil {
-		d.turned = turnInside()
-	}
-	events := make([]unix.EpollEvent, 128)
-	for !d.ended() {
-		n, err := unix.EpollWait(d.epfd, events, d.limit())
-		if err != nil && err != unix.EINTR {
-			return
-		}
-		d.paused = false
-		now := time.Now()
-		for _, e := range events[:max(n, 0)] {
+		for _, e := range events {
 			if h := d.handlers[e.Fd]; h != nil {
 				h.ready(d, e.Events)
 			}
 		}
-		if d.paused {
-			time.Sleep(10 * time.Millisecond)
-		}
-		d.flows.expire(now)
-		if n > 0 {
-			d.visited = now
-		} else if d.pending == 0 && d.flows.count() == 0 && now.Sub(d.visited) >= restAfter {
-			return
+	}
+	d.flows.clear()
+	for _, h := range d.handlers {
+		if p, ok := h.(*dial); ok {
+			p.fail(d)
 		}
 	}
+	d.rest()
+	_ = unix.Close(d.wakeFD)
+	d.poller.close()
 }
 
-// limit is how long to wait, in milliseconds.
-func (d *door) limit() int {
-	if d.flows.count() > 0 {
-		return 1000
+// enter is called whenever somebody comes: false, when the namespace cannot be entered.
+func (d *door) enter() bool {
+	d.visited = true
+	if !d.ticking {
+		d.ticking = true
+		d.alarm(time.Second)
 	}
-	return int(restAfter.Milliseconds())
+	if d.annex == nil {
+		a, err := openAnnex(d.netns)
+		if err != nil {
+			return false
+		}
+		d.annex = a
+	}
+	if d.turned == nil {
+		d.annex.in(func() { d.turned = turnInside() })
+	}
+	return true
 }
 
-// pause makes the next round wait a little: nothing can be opened now.
-func (d *door) pause() { d.paused = true }
-
-// turnAway gives up the gates: the namespace cannot be entered.
-func (d *door) turnAway() {
-	for fd, h := range d.handlers {
-		if g, ok := h.(*gate); ok {
-			d.forget(int(fd))
-			g.close()
-		}
+// tick looks every second what has lasted too long. When nobody has come for a while
+// the thread is given back, and nothing runs any more.
+func (d *door) tick() {
+	d.flows.expire(time.Now())
+	d.quiet++
+	if d.visited || d.pending > 0 || d.flows.count() > 0 {
+		d.quiet = 0
 	}
+	d.visited = false
+	if d.quiet >= restAfter {
+		d.rest()
+		return
+	}
+	d.alarm(time.Second)
+}
+
+func (d *door) rest() {
+	if d.annex != nil {
+		d.annex.close()
+		d.annex = nil
+	}
+	d.ticking, d.quiet = false, 0
+	d.alarm(0)
 }
 
 // admit begins to wait at a gate.

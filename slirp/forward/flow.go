@@ -128,8 +128,11 @@ func (s *flows) list(f *flow) *list.List {
 // connect opens the way inside, by the first one where somebody listens, and sends the
 // first datagram.
 func (f *flow) connect(d *door, first []byte) bool {
+	if !d.enter() {
+		return false
+	}
 	inside := f.gate.port.Inside
-	for tries := d.plan(f.client, d.turned.canUDP()); len(tries) > 0; {
+	for tries := d.plan(f.client, d.canUDP()); len(tries) > 0; {
 		t := tries[0]
 		as := asKey{t.as, inside}
 		if t.as == f.client && d.flows.as[as] != nil {
@@ -137,9 +140,9 @@ func (f *flow) connect(d *door, first []byte) bool {
 			continue
 		}
 		if t.as.IsValid() {
-			d.turned.turnLate(netip.AddrPortFrom(t.to, inside))
+			d.turnLate(netip.AddrPortFrom(t.to, inside))
 		}
-		fd, err := t.open(unix.SOCK_DGRAM, inside)
+		fd, err := t.open(d.annex, unix.SOCK_DGRAM, inside)
 		if err == nil {
 			if err = deliver(fd, first, len(tries) == 1); err == nil {
 				err = d.watch(fd, f, unix.EPOLLIN)
@@ -151,7 +154,6 @@ func (f *flow) connect(d *door, first []byte) bool {
 				}
 				return true
 			}
-			delete(d.handlers, int32(fd))
 			_ = unix.Close(fd)
 		}
 		tries = next(tries, err)

@@ -3,12 +3,12 @@
 // the client's own address, for TCP and UDP, IPv4 and IPv6.
 //
 //	client ──► gate (a socket of the host's namespace)
-//	             │ door: one epoll for each container, a thread in the container's
-//	             ▼       namespace while clients come, a parked goroutine otherwise
+//	             │ door: an epoll and a goroutine for each container, and a thread in
+//	             ▼       the container's namespace while clients come
 //	           socket inside, transparent: it says that it is the client (ip(7),
 //	             │             IP_TRANSPARENT) ──► the server, over the container's lo
 //	             ▼
-//	           relay: TCP pairs of all containers on a few threads; UDP stays at the door
+//	           relay: TCP pairs of all containers, a few epolls; UDP stays at the door
 //
 // What the server answers is for an address that is elsewhere, so it must be turned
 // back to our socket (package file turn.go): the packets carry a mark, a rule of policy
@@ -130,7 +130,7 @@ func (f *Forwarder) Close() error {
 		return os.ErrClosed
 	}
 	f.closed = true
-	f.door.close()
+	f.door.end()
 	for _, g := range f.gates {
 		g.close()
 		relay.cut(g)

@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,7 +107,7 @@ func (g *gate) ready(d *door, _ uint32) {
 			return
 		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 			// They wait in the queue, and we do not spin.
-			d.pause()
+			time.Sleep(10 * time.Millisecond)
 			return
 		case err != nil: // accept(2): errors of that one connection
 			continue

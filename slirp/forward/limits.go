@@ -27,8 +27,8 @@ const (
 	synRetries = 3
 	// A client that vanished is found by keepalive, 120 + 4*30 s later.
 	keepIdle, keepInterval, keepCount = 120, 30, 4
-	// restAfter a door without visitors gives its thread back.
-	restAfter = 10 * time.Second
+	// restAfter so many seconds without visitors a door gives its thread back.
+	restAfter = 10
 )
 
 // sockets counts what connections and flows hold, of all containers.

@@ -14,12 +14,14 @@ const tableName = "rc-ports"
 
 // canUDP prepares for UDP when the first client of it comes: a commit of nf_tables may
 // take milliseconds.
-func (t *turned) canUDP() bool {
-	if t.udp == nil {
-		ok := turnUDP() == nil
-		t.udp = &ok
+func (d *door) canUDP() bool {
+	if d.turned.udp == nil {
+		var err error
+		d.annex.in(func() { err = turnUDP() })
+		ok := err == nil
+		d.turned.udp = &ok
 	}
-	return *t.udp
+	return *d.turned.udp
 }
 
 // turnUDP remembers who was sent to which service, and marks what goes back to them:

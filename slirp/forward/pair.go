@@ -22,15 +22,17 @@ type half struct {
 	readable bool
 	hup      bool   // no more data will come after what is there
 	full     bool   // the other side takes nothing now
-	bulk     bool   // much is coming: peek
+	bulk     bool   // much is coming
 	eof      bool   // read, and passed on
 	left     []byte // read, not yet taken
+	pipe     *pipe  // of bulk data
 }
 
 const (
-	// smallRead is tried first. What fills it is followed by more, and is then carried
-	// by the whole buffer, without taking from the kernel what the other side does not
-	// take from us: nothing of it is ever held in memory of ours.
+	// smallRead is tried first. What fills it is followed by more, which is moved from
+	// socket to socket through a pipe, not copied (splice(2)); and by the buffer where
+	// there is no pipe, without taking from the kernel what the other side does not take
+	// from us. Nothing of it is held in memory of ours.
 	smallRead = 16 << 10
 	// turn bounds the bytes of one direction before others have theirs.
 	turn = 1 << 20
@@ -60,12 +62,12 @@ func (p *pair) note(fd int32, events uint32) {
 }
 
 // pump carries both ways.
-func (p *pair) pump(buffer []byte) (more, done, broken bool) {
+func (p *pair) pump(w *worker) (more, done, broken bool) {
 	if p.cut.Load() {
 		return false, false, true
 	}
 	for i := range p.half {
-		again, err := p.half[i].pump(p.half[1-i].fd, buffer)
+		again, err := p.half[i].pump(p.half[1-i].fd, w)
 		if err != nil {
 			return false, false, true
 		}
@@ -75,9 +77,9 @@ func (p *pair) pump(buffer []byte) (more, done, broken bool) {
 }
 
 // pump carries one way until nothing comes, nothing is taken, or the turn is over.
-func (h *half) pump(to int, buffer []byte) (more bool, err error) {
+func (h *half) pump(to int, w *worker) (more bool, err error) {
 	for carried := 0; ; {
-		if h.full || !h.readable && h.left == nil || h.eof {
+		if h.full || h.eof || !h.readable && h.left == nil && h.pipe == nil {
 			return false, nil
 		}
 		if carried >= turn {
@@ -87,10 +89,12 @@ func (h *half) pump(to int, buffer []byte) (more bool, err error) {
 		switch {
 		case h.left != nil:
 			n, err = h.flush(to)
+		case h.pipe != nil, h.bulk && w.takePipe(h):
+			n, err = h.splice(to, w)
 		case h.bulk || left.Load() > maxLeft:
-			n, err = h.peek(to, buffer)
+			n, err = h.peek(to, w.room())
 		default:
-			n, err = h.read(to, buffer)
+			n, err = h.read(to, w.room())
 		}
 		if err != nil {
 			return false, err
@@ -133,6 +137,28 @@ func (h *half) peek(to int, buffer []byte) (int, error) {
 	}
 	h.bulk = n >= smallRead
 	return w, nil
+}
+
+// splice moves through the pipe, and gives it back when all was taken and no more came.
+func (h *half) splice(to int, w *worker) (int, error) {
+	if h.pipe.held == 0 {
+		n, err := splice(h.fd, h.pipe.in)
+		done, err := h.judge(n, err, to)
+		if !done {
+			h.pipe.held = n
+		} else {
+			h.bulk = false
+			w.givePipe(h)
+			return 0, err
+		}
+	}
+	n, err := splice(h.pipe.out, to)
+	if err == unix.EAGAIN {
+		h.full = true
+		return 0, nil
+	}
+	h.pipe.held -= n
+	return n, err
 }
 
 func (h *half) flush(to int) (int, error) {
@@ -201,6 +227,10 @@ func (p *pair) close(broken bool) {
 		h := &p.half[i]
 		left.Add(-int64(len(h.left)))
 		h.left = nil
+		if h.pipe != nil {
+			h.pipe.close()
+			h.pipe = nil
+		}
 		if broken {
 			reset(h.fd)
 		} else {

@@ -9,7 +9,7 @@ import (
 )
 
 // relay carries the TCP connections of all containers: a socket is of its network
-// namespace for ever, whichever thread reads it. A worker more is started when each has
+// namespace for ever, whoever reads it. A worker more is started when each has
 // connections of its own to do, up to the number of processors.
 var relay relays
 
@@ -26,13 +26,15 @@ const (
 	idleWorker = 10 * time.Second // without a connection, then it ends
 )
 
-// worker is an epoll and a thread for it.
+// worker is an epoll and a goroutine for it.
 type worker struct {
-	ep     int
-	mu     sync.Mutex
-	pairs  map[int32]*pair // by each of its two descriptors
-	buffer []byte
-	again  []*pair // had their turn, are not done
+	poller
+	mu      sync.Mutex
+	pairs   map[int32]*pair // by each of its two descriptors
+	buffer  []byte
+	pipes   []*pipe // empty ones
+	again   []*pair // had their turn, are not done
+	visited bool    // since it was asked last
 }
 
 // adopt carries between client and inside from now on, and owns both.
@@ -51,8 +53,7 @@ func (r *relays) adopt(g *gate, client, inside int) {
 	w.mu.Unlock()
 	for i := range p.half {
 		// Edges: no call of epoll_ctl whenever a buffer fills up or empties.
-		e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(p.half[i].fd)}
-		err := unix.EpollCtl(w.ep, unix.EPOLL_CTL_ADD, p.half[i].fd, &e)
+		err := w.add(p.half[i].fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
 		switch { // ENOMEM, ENOSPC: epoll_ctl(2)
 		case err != nil && i == 0:
 			w.drop(p)
@@ -79,11 +80,10 @@ func (r *relays) choose() *worker {
 	if least != nil && (fewest < 2 || len(r.workers) >= maxWorkers) {
 		return least
 	}
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
+	w := &worker{pairs: map[int32]*pair{}}
+	if w.open() != nil {
 		return least
 	}
-	w := &worker{ep: ep, pairs: map[int32]*pair{}}
 	r.workers = append(r.workers, w)
 	go w.run()
 	return w
@@ -101,7 +101,7 @@ func (r *relays) retire(w *worker) bool {
 			r.workers = append(r.workers[:i:i], r.workers[i+1:]...)
 		}
 	}
-	_ = unix.Close(w.ep)
+	w.poller.close()
 	return true
 }
 
@@ -143,27 +143,20 @@ func (w *worker) drop(p *pair) {
 }
 
 func (w *worker) run() {
-	events := make([]unix.EpollEvent, 256)
+	w.alarm(idleWorker)
 	for {
-		wait := int(idleWorker.Milliseconds())
+		var events []unix.EpollEvent
 		if len(w.again) > 0 {
-			wait = 0
-		}
-		n, err := unix.EpollWait(w.ep, events, wait)
-		if err != nil && err != unix.EINTR {
-			return
-		}
-		if n == 0 && wait > 0 {
-			w.buffer = nil // the idle hold none
-			if relay.retire(w) {
+			events = w.poll()
+		} else {
+			var late bool
+			var err error
+			if events, late, err = w.wait(); err != nil || late && w.idle() {
 				return
 			}
-			continue
 		}
-		if w.buffer == nil {
-			w.buffer = make([]byte, bufferSize)
-		}
-		for _, e := range events[:max(n, 0)] {
+		w.visited = w.visited || len(events) > 0
+		for _, e := range events {
 			w.mu.Lock()
 			p := w.pairs[e.Fd]
 			w.mu.Unlock()
@@ -181,12 +174,30 @@ func (w *worker) run() {
 	}
 }
 
+// idle is asked now and then; a worker that rests has no buffer, and one without any
+// connection ends.
+func (w *worker) idle() bool {
+	if !w.visited {
+		w.buffer = nil
+		for _, p := range w.pipes {
+			p.close()
+		}
+		w.pipes = nil
+		if relay.retire(w) {
+			return true
+		}
+	}
+	w.visited = false
+	w.alarm(idleWorker)
+	return false
+}
+
 // serve carries what can be carried now, a limited amount, then others have their turn.
 func (w *worker) serve(p *pair) {
 	if p.closed {
 		return
 	}
-	more, done, broken := p.pump(w.buffer)
+	more, done, broken := p.pump(w)
 	switch {
 	case done || broken:
 		w.drop(p)

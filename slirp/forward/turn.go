@@ -104,11 +104,14 @@ const (
 //
 //	ip rule add priority 40000 ipproto udp sport 53 lookup 29284
 //	ip route add local default dev lo src ADDRESS table 29284
-func (t *turned) turnLate(service netip.AddrPort) {
-	if t.late[service] {
-		return
+func (d *door) turnLate(service netip.AddrPort) {
+	if !d.turned.late[service] {
+		d.turned.late[service] = true // once: without it the flow works where there is a way out
+		d.annex.in(func() { routeLate(service) })
 	}
-	t.late[service] = true // once: without it the flow works where there is a way out
+}
+
+func routeLate(service netip.AddrPort) {
 	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return
@@ -190,7 +193,7 @@ func (d *door) addresses(at *Inside, wantV6 bool) (v4, v6 netip.Addr) {
 		return v4, v6
 	}
 	if time.Since(d.found.at) > lookAgain || wantV6 && !d.found.six {
-		d.found = lookInside(wantV6)
+		d.annex.in(func() { d.found = lookInside(wantV6) })
 	}
 	if !v4.IsValid() {
 		v4 = d.found.v4
