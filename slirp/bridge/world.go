@@ -68,7 +68,7 @@ type World struct {
 // Open takes over N0 and everything that lives in it, or makes one when n0 is nil.
 // The caller is root of the user namespace that owns it (or will). n0 is borrowed.
 // ErrNoFilter when this kernel has no nf_tables: then there is no bridge, because
-// nothing would keep networks apart. It takes 3 to 10 ms.
+// nothing would keep networks apart. It takes about 10 ms.
 func Open(n0 *os.File, o Options) (*World, error) {
 	const op = "make the network namespace of this user's containers"
 	if o.Linger == 0 {
