@@ -72,9 +72,12 @@ func gone(op string, err error) error {
 
 // Hello asks the keeper who it is; the file is U0's user namespace, which the
 // caller owns. ErrNoKeeper when it left meanwhile.
-func (c *Client) Hello() (*Welcome, *os.File, error) {
+func (c *Client) Hello() (*Welcome, *os.File, error) { return c.Greet(Hello{}) }
+
+// Greet is Hello with more to say.
+func (c *Client) Greet(h Hello) (*Welcome, *os.File, error) {
 	const op = "greet the keeper of the network"
-	reply, files, err := c.ask(op, helloTimeout, &Request{Hello: &Hello{}})
+	reply, files, err := c.ask(op, helloTimeout, &Request{Hello: &h})
 	if err != nil {
 		return nil, nil, err
 	}

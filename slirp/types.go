@@ -59,7 +59,9 @@ type DNS struct {
 }
 
 // Hello asks the keeper who it is.
-type Hello struct{}
+type Hello struct {
+	Bridge bool `json:",omitempty"` // a container on a bridge network follows: make ready
+}
 
 // Welcome is the keeper's answer to a greeting: who it is, and U0's map. The
 // descriptor of U0's user namespace comes beside it.

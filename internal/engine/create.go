@@ -142,7 +142,7 @@ func (l *launch) enterHome() error {
 	}
 	l.id = hex.EncodeToString(id)
 	var err error
-	l.home, err = l.e.enter()
+	l.home, err = l.e.enterFor(len(l.nets) > 0)
 	return err
 }
 

@@ -105,13 +105,17 @@ func (e *Engine) program(name string) (string, error) {
 }
 
 // enter returns U0, made if need be.
-func (e *Engine) enter() (*home, error) {
+func (e *Engine) enter() (*home, error) { return e.enterFor(false) }
+
+// enterFor is enter for who is about to start a container; bridge says that it is on a
+// bridge network.
+func (e *Engine) enterFor(bridge bool) (*home, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.home != nil {
 		return e.home, nil
 	}
-	h, err := e.openHome()
+	h, err := e.openHome(slirp.Hello{Bridge: bridge})
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +128,7 @@ func (e *Engine) enter() (*home, error) {
 	return h, nil
 }
 
-func (e *Engine) openHome() (*home, error) {
+func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 	dir, err := e.Store.Runtime()
 	if err != nil {
 		return nil, err
@@ -136,7 +140,7 @@ func (e *Engine) openHome() (*home, error) {
 				return nil, err
 			}
 		}
-		if h, err := greet(client); err == nil {
+		if h, err := greet(client, hello); err == nil {
 			if path, failed := slirp.TakeCrash(dir); failed {
 				e.Warn("the keeper of the network had failed, and a new one runs; the last words of the old one are in " + path)
 			}
@@ -147,8 +151,8 @@ func (e *Engine) openHome() (*home, error) {
 }
 
 // greet owns client.
-func greet(client *slirp.Client) (*home, error) {
-	w, ns, err := client.Hello()
+func greet(client *slirp.Client, hello slirp.Hello) (*home, error) {
+	w, ns, err := client.Greet(hello)
 	if err != nil {
 		client.Close()
 		return nil, err
@@ -164,7 +168,7 @@ func knock(dir string) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	return greet(client)
+	return greet(client, slirp.Hello{})
 }
 
 // keeperProgram is what a shim starts when the keeper has ended.

@@ -146,7 +146,7 @@ func (l *launch) streamsOf(o StartOptions) {
 // ready makes what belongs to one start.
 func (l *launch) ready() error {
 	var err error
-	if l.home, err = l.e.enter(); err != nil {
+	if l.home, err = l.e.enterFor(l.cfg.Network == string(spec.KindBridge)); err != nil {
 		return err
 	}
 	steps := []func() error{l.attachAgain, l.joinAgain, l.keepImage, l.checkVolumes, l.limit, l.needGroup, l.refreshNetworkFiles, l.openFilter, l.allowRemount}

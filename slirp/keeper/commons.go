@@ -21,6 +21,7 @@ type commons struct {
 	uplink *uplink
 	names  *names.Server
 
+	ready   sync.Once
 	opening sync.Mutex
 	world   *bridge.World // nil until the first container needs it
 
@@ -79,6 +80,18 @@ func (c *commons) enter(n0 *os.File) (*bridge.World, error) {
 	}
 	c.names.Expect(found, expectLimit)
 	return w, nil
+}
+
+// makeReady makes in the background what the first container would wait for, while rc
+// and the shim are busy with its file system (20 ms).
+func (c *commons) makeReady() {
+	c.ready.Do(func() {
+		go func() {
+			if w, err := c.enter(nil); err == nil {
+				_ = c.uplink.want(w) // the container says what went wrong
+			}
+		}()
+	})
 }
 
 // found tells whether the container was on its bridges before we came.

@@ -90,6 +90,9 @@ func (s *session) waitReadable() error {
 func (s *session) answer(r *slirp.Request, files []*os.File) (*slirp.Reply, []*os.File) {
 	switch one := r.Kinds() == 1; {
 	case one && r.Hello != nil && len(files) == 0:
+		if r.Hello.Bridge {
+			s.keeper.commons.makeReady()
+		}
 		return s.welcome()
 	case one && r.Unit != nil && len(files) == 0:
 		yes, err := s.keeper.stand.delegated(r.Unit)
