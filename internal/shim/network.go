@@ -32,9 +32,18 @@ type network struct {
 	changes sync.Mutex // one Change at a time
 }
 
-// up attaches the container and watches over the attachment.
+// upPatience is how long a start waits for the next keeper when the one that rc had
+// spoken to has ended: where other containers run, their shims have it within 0.1 s.
+const upPatience = 1500 * time.Millisecond
+
+// up attaches the container and watches over the attachment. It starts no keeper: who
+// has no N0 yet would make another one beside that of the others.
 func (n *network) up() (*slirp.Attached, error) {
 	client, attached, err := n.connect()
+	for end := time.Now().Add(upPatience); errors.Is(err, slirp.ErrNoKeeper) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		client, attached, err = n.connect()
+	}
 	if err != nil {
 		return nil, err
 	}
