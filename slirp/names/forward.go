@@ -72,6 +72,8 @@ func (f *forwarder) forward(who asker, q *question, tcp bool) []byte {
 	if tcp {
 		limit, size = 1<<16-1, maxUDP
 	}
+	// An asker by TCP has seen TC, or wants much: it is asked on by TCP, too, so that a
+	// datagram's limit is met once only, between here and the resolver.
 	servers := f.servers(who)
 	query, err := q.query(size)
 	if err != nil {

@@ -64,6 +64,8 @@ func (p *pool) take(asker string) bool {
 	return true
 }
 
+// give returns a slot. An asker is forgotten with its last one, so that the table is
+// never longer than what is under way.
 func (p *pool) give(asker string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -39,6 +39,10 @@ type try struct {
 	err    error
 }
 
+// The resolver of a C library asks its servers one after the other, 5 s each, and is
+// asked again by its program after as long: whoever forwards must have tried them all
+// by then. So nobody is given up while another is asked; what is late still counts.
+
 // run asks the servers in turn: the next one when one fails, or has said nothing
 // for a while; the first good answer wins. nil: nobody had one.
 func (r *race) run(servers []netip.AddrPort) []byte {
@@ -59,6 +63,7 @@ func (r *race) run(servers []netip.AddrPort) []byte {
 	defer end.Stop()
 	defer slow.Stop()
 	var second []byte // what is said if nobody has anything better
+	// Each turn either ends a try, or begins one, or is the last.
 	for len(r.running) > 0 {
 		select {
 		case t := <-r.results:
@@ -121,8 +126,10 @@ func (r *race) start() {
 	for ; r.next < min(maxTries, 2*len(r.list)); r.next++ {
 		s := r.list[r.next%len(r.list)]
 		if r.refused[s] {
-			continue
+			continue // a closed port, or an answer that did not help: it stays so
 		}
+		// The first socket is the question's own (limits.forwards); a second one at
+		// the same time is a luxury, which goes when all questions want one.
 		if len(r.running) > 0 {
 			if !r.f.limits.extra.take(r.asker) {
 				return

@@ -191,11 +191,14 @@ func (s *Server) answer(networkID string, from netip.Addr, packet []byte, tcp bo
 	if refusal != dnsmessage.RCodeSuccess || q.badVers {
 		return q.reply(answer{rcode: refusal}, limit), nil
 	}
+	// Before the look-up: a container that comes between the two would be missed.
 	pending := s.zone.pending()
 	a := s.own(who, &q)
 	if !a.known && pending == nil && !who.forward {
 		a = nxdomain // --internal: to musl, REFUSED would be no answer
 	}
+	// While somebody is missing, what is there is told; that something is not there
+	// is not known yet.
 	if a.known && (pending == nil || a.rcode == dnsmessage.RCodeSuccess) {
 		return q.reply(a, limit), nil
 	}

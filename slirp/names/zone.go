@@ -89,6 +89,7 @@ func (z *zone) drop(id string) {
 func (z *zone) set(id string, m Member) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	// Nothing of a member changes after this: places and askers hold it without a lock.
 	z.take(id)
 	mine := &member{id: id, Member: m}
 	mine.Endpoints = slices.Clone(m.Endpoints)
@@ -324,6 +325,8 @@ func (who asker) reverse(a netip.Addr) answer {
 // NAME.NETWORK on that one.
 func (z *zone) gather(who asker, name string) answer {
 	var found []place
+	// Names, aliases and ids first; host names are made up inside an image or by a flag
+	// for one program, and hide nobody.
 	for _, table := range []func(*network) map[string][]place{
 		func(n *network) map[string][]place { return n.names },
 		func(n *network) map[string][]place { return n.hosts },
@@ -355,7 +358,9 @@ func (z *zone) gather(who asker, name string) answer {
 	return a
 }
 
-// rotate begins with another one each time: programs take the first.
+// rotate begins with another one each time: programs take the first. It is done for
+// the containers of a name, not for addresses, so that one's IPv4 and IPv6 stay
+// together.
 func (z *zone) rotate(p []place) []place {
 	if len(p) < 2 {
 		return p
