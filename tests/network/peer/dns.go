@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 var types = map[string]dnsmessage.Type{"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "PTR": dnsmessage.TypePTR, "TXT": dnsmessage.TypeTXT, "ANY": dnsmessage.TypeALL}
@@ -56,6 +57,11 @@ func ask(args []string) error {
 	}
 	defer c.Close()
 	a, err := exchange(c, args[0], kind, 3*time.Second)
+	// Nobody listens: a keeper was killed, and its successor is a moment away.
+	for try := 0; errors.Is(err, unix.ECONNREFUSED) && try < 20; try++ {
+		time.Sleep(50 * time.Millisecond)
+		a, err = exchange(c, args[0], kind, 3*time.Second)
+	}
 	if err != nil {
 		return err
 	}
