@@ -3,10 +3,12 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,9 @@ import (
 )
 
 const inside = "RC_BRIDGE_TEST_INSIDE"
+
+// The main thread keeps the main goroutine: a box on it would be what /proc/self shows.
+func init() { runtime.LockOSThread() }
 
 // TestMain runs everything once more in a user namespace, as its root: what the keeper
 // is in U0, with the host's network namespace around it.
@@ -77,6 +82,7 @@ type box struct {
 	t     testing.TB
 	netns *os.File
 	id    string
+	open  []io.Closer // sockets: they keep the namespace
 }
 
 var boxes int
@@ -88,7 +94,7 @@ func newBox(t testing.TB) *box {
 		t.Fatal(err)
 	}
 	boxes++
-	b := &box{th, t, file, fmt.Sprintf("%012x%052x", boxes, boxes)}
+	b := &box{thread: th, t: t, netns: file, id: fmt.Sprintf("%012x%052x", boxes, boxes)}
 	t.Cleanup(b.end)
 	if err := b.do(func() error { return upLo() }); err != nil {
 		t.Fatal(err)
@@ -107,6 +113,9 @@ func upLo() error {
 
 func (b *box) end() {
 	b.stop()
+	for _, c := range b.open {
+		_ = c.Close()
+	}
 	_ = b.netns.Close()
 }
 
@@ -132,7 +141,7 @@ func (b *box) serve(at string) {
 		if err != nil {
 			return err
 		}
-		b.t.Cleanup(func() { _, _ = l.Close(), p.Close() })
+		b.open = append(b.open, l, p)
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -232,7 +241,7 @@ func linksOf(t testing.TB, w *World, prefix string) (names []string) {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(8 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain until %s", what)
 		}
