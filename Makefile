@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build install uninstall demo test test-vm bench lint man clean help
+.PHONY: all build install uninstall demo test test-vm test-network-long bench lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -56,6 +56,11 @@ test:
 test-vm: build
 	tests/run --vm $(VM)
 
+# A user's networks treated badly for a quarter of an hour: 50 kills of the keeper, five
+# minutes of malformed questions. As an unprivileged user with subordinate ids.
+test-network-long: build
+	RC_TEST_LONG=1 RC_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -timeout 60m -v -tags $(TAGS) ./tests/network
+
 bench: build
 	tests/bench/run
 
@@ -75,6 +80,7 @@ help:
 	@echo 'make demo               a container from a local registry, as an unprivileged user'
 	@echo 'make test               unit and end-to-end tests'
 	@echo 'make test-vm            limits, services, power cuts in a guest under QEMU (as root); VM=PACKAGE'
+	@echo 'make test-network-long  tests/network in its long form'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman and bubblewrap'
 	@echo 'make man                write docs/man from --help'
