@@ -120,8 +120,8 @@ func (r residue) processes() {
 // forked just now has no command line of its own yet.
 func ofKeeper(status []byte, command string) bool {
 	named := func(pid string) bool {
-		name, _ := os.ReadFile(filepath.Join("/proc", pid, "comm"))
-		return strings.HasPrefix(string(name), "rc-net")
+		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		return bytes.HasPrefix(line, []byte("rc-net"))
 	}
 	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
 	parent, _, _ := strings.Cut(rest, "\n")
