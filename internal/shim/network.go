@@ -143,9 +143,8 @@ func (n *network) watch(client *slirp.Client) {
 		n.mu.Lock()
 		n.client = nil // the connection is over: there is none to hand on
 		n.mu.Unlock()
-		// Before our own waits have told us apart, hundreds of shims are at the same
-		// point.
-		for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		lost := time.Now()
+		for {
 			n.mu.Lock()
 			gone := n.gone
 			n.mu.Unlock()
@@ -166,9 +165,20 @@ func (n *network) watch(client *slirp.Client) {
 			if errors.Is(err, slirp.ErrNoKeeper) && n.revive() == nil {
 				continue
 			}
-			time.Sleep(pause/2 + rand.N(pause))
+			time.Sleep(nextKnock(time.Since(lost)))
 		}
 	}
+}
+
+// nextKnock is the wait before the next try; away is how long there has been no
+// keeper. Another shim starts one within 0.1 s, nearly always, so the first knocks come
+// soon; at random, for hundreds of shims began at the same moment.
+func nextKnock(away time.Duration) time.Duration {
+	most := time.Second
+	if away < 5*time.Second {
+		most = max(20*time.Millisecond, min(away/2, 80*time.Millisecond))
+	}
+	return most/2 + rand.N(most/2)
 }
 
 // revive starts a keeper where none is.
