@@ -69,6 +69,9 @@ func detach() error {
 	if err := nullStreams(); err != nil {
 		return err
 	}
+	if err := moreFiles(); err != nil {
+		return err
+	}
 	if err := linux.JoinSessionKeyring(-1); err != nil {
 		return err
 	}
