@@ -44,6 +44,11 @@ type subject struct {
 }
 
 func newWorld(o options) (*world, error) {
+	// A login's 1024 descriptors would end the connections through slirp4netns, and
+	// package syscall's call is the one that children inherit.
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, hardest()); err != nil {
+		return nil, err
+	}
 	w := &world{o: o, uid: uint32(os.Getuid())}
 	if os.Getuid() == 0 && o.user != "root" && o.user != "" {
 		u, err := user.Lookup(o.user)
@@ -71,6 +76,14 @@ func newWorld(o options) (*world, error) {
 		"PATH=" + o.dir + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "RC_ROOT=" + o.dir + "/rc-store",
 	}
 	return w, w.enter(os.Getenv("RIG_CGROUP"))
+}
+
+// hardest is the hard limit of descriptors as the soft one too.
+func hardest() *syscall.Rlimit {
+	var l syscall.Rlimit
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) // fails for a bad argument only
+	l.Cur = l.Max
+	return &l
 }
 
 // enter makes a leaf of the rig's subtree the user's, for the commands: the
