@@ -25,7 +25,6 @@
 package forward
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -141,5 +140,3 @@ func (f *Forwarder) Close() error {
 
 // Open is the number of TCP connections now.
 func (f *Forwarder) Open() int { return int(f.open.Load()) }
-
-var errRefused = errors.New("refused")

@@ -74,19 +74,17 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns, n0 *os.File) (*attachmen
 func (a *attachment) build(r *slirp.Attach, n0 *os.File) (*slirp.Attached, error) {
 	var err error
 	// Ports first: they are what fails, and listening takes no time.
-	if a.ports, _, err = publish(a.keeper.runtime, owner(r), a.target.netns, r.Ports); err != nil {
+	if a.ports, _, err = publish(owner(r), a.target.netns, r.Ports); err != nil {
 		return nil, err
 	}
 	if err := a.connect(r, n0); err != nil {
 		return nil, err
 	}
 	got, at, err := a.describe()
-	if err == nil {
-		err = a.ports.serve(at)
-	}
 	if err != nil {
 		return nil, err
 	}
+	a.ports.serve(at)
 	got.Ports = a.ports.list()
 	return got, nil
 }

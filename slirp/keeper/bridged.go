@@ -148,11 +148,11 @@ func (a *attachment) change(c *slirp.Change) (*slirp.Attached, error) {
 		return nil, err
 	}
 	got, at, err := a.describe()
-	if err == nil && (c.Connect != nil || c.Disconnect != "") {
-		err = a.ports.serve(at)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if c.Connect != nil || c.Disconnect != "" {
+		a.ports.serve(at)
 	}
 	got.Ports = a.ports.list()
 	return got, nil

@@ -47,7 +47,7 @@ func insideSlirp() inside {
 // publish listens on every port for the container called owner in messages; with an
 // error on none. Clients wait until serve says where the services are. No ports are
 // fine: others may be added later. It borrows netns.
-func publish(_, owner string, netns *os.File, ports []slirp.Port) (*published, []slirp.Port, error) {
+func publish(owner string, netns *os.File, ports []slirp.Port) (*published, []slirp.Port, error) {
 	f, err := forward.New(netns)
 	if err != nil {
 		return nil, nil, hint.New("publish ports", err, "")
@@ -63,9 +63,8 @@ func publish(_, owner string, netns *os.File, ports []slirp.Port) (*published, [
 
 // serve carries connections to the given addresses from now on; those that are open
 // stay. Without any address (the container is on no network) new ones are refused.
-func (p *published) serve(at inside) error {
+func (p *published) serve(at inside) {
 	p.forward.Serve(forward.Inside{IP: at.IP, IP6: at.IP6, Gateway: at.Gateway, Gateway6: at.Gateway6, Offline: !at.IP.IsValid() && !at.IP6.IsValid()})
-	return nil
 }
 
 // close stops listening, and cuts open connections.
@@ -163,7 +162,7 @@ func (p *published) add(want slirp.Port) error {
 	if want.HostIP != "" {
 		parsed, err := netip.ParseAddr(want.HostIP)
 		if err != nil {
-			return refusePortOf(p.owner, want, err)
+			return refusePort(p.owner, want, err)
 		}
 		addr = parsed.Unmap()
 	}
@@ -182,5 +181,5 @@ func (p *published) add(want slirp.Port) error {
 			break
 		}
 	}
-	return refusePortOf(p.owner, want, err)
+	return refusePort(p.owner, want, err)
 }

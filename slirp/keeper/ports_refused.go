@@ -17,11 +17,9 @@ import (
 	"github.com/rc-containers/rc/slirp/forward"
 )
 
-// refusePort says what the kernel said and what to do about it.
-func refusePort(p slirp.Port, err error) error { return refusePortOf("", p, err) }
-
-// refusePortOf also knows who asks: asker has no need to hear of itself.
-func refusePortOf(asker string, p slirp.Port, err error) error {
+// refusePort says what the kernel said and what to do about it. asker, the container
+// that wants the port, has no need to hear of itself.
+func refusePort(asker string, p slirp.Port, err error) error {
 	op := "publish port " + p.String()
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
