@@ -31,7 +31,7 @@ func (p *pasta) describe(a *attachment) (*slirp.Attached, inside, error) {
 		return nil, inside{}, hint.New(op, err, "")
 	}
 	got.DNS = []string{p.resolver}
-	at := inside{}
+	at := inside{find: true}
 	at.IP, _ = netip.ParseAddr(got.IP)
 	at.Gateway, _ = netip.ParseAddr(got.Gateway)
 	return got, at, nil

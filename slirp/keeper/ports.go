@@ -32,11 +32,15 @@ type opened struct {
 
 // inside is where the services of a container are reached: its own addresses, and
 // those that a client is shown as whose own address cannot be kept (one of the host's
-// loopback, or of the other family). Zero ones are not there.
-type inside struct{ IP, IP6, Gateway, Gateway6 netip.Addr }
+// loopback, or of the other family). Zero ones are not there, and without find a
+// container that has none is on no network.
+type inside struct {
+	IP, IP6, Gateway, Gateway6 netip.Addr
+	find                       bool // look for them in its namespace: pasta's are the host's
+}
 
 // insideOf is a bridge network's part of it.
-func insideOf(e slirp.EndpointStatus) inside { return inside{e.IP, e.IP6, e.Gateway, e.Gateway6} }
+func insideOf(e slirp.EndpointStatus) inside { return inside{IP: e.IP, IP6: e.IP6, Gateway: e.Gateway, Gateway6: e.Gateway6} }
 
 // insideSlirp is a slirp4netns of one container: whatever IPv6 address it gave itself
 // is looked up when the first client of IPv6 comes.
@@ -64,7 +68,8 @@ func publish(owner string, netns *os.File, ports []slirp.Port) (*published, []sl
 // serve carries connections to the given addresses from now on; those that are open
 // stay. Without any address (the container is on no network) new ones are refused.
 func (p *published) serve(at inside) {
-	p.forward.Serve(forward.Inside{IP: at.IP, IP6: at.IP6, Gateway: at.Gateway, Gateway6: at.Gateway6, Offline: !at.IP.IsValid() && !at.IP6.IsValid()})
+	offline := !at.IP.IsValid() && !at.IP6.IsValid() && !at.find
+	p.forward.Serve(forward.Inside{IP: at.IP, IP6: at.IP6, Gateway: at.Gateway, Gateway6: at.Gateway6, Offline: offline})
 }
 
 // close stops listening, and cuts open connections.

@@ -2,8 +2,10 @@ package keeper
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,4 +130,97 @@ func TestPortRefusals(t *testing.T) {
 	}
 	// What was listening before the refusal came does not stay.
 	s.mustAttach(slirp.Attach{Ports: parse(t, "18957:80", "18958:80")})
+}
+
+// TestPortsOfARunningContainer are added and taken away, all or nothing.
+func TestPortsOfARunningContainer(t *testing.T) {
+	h := newHost(t)
+	s := h.sandbox()
+	c, got := s.mustAttach(slirp.Attach{Ports: parse(t, "127.0.0.1:18971:80", "127.0.0.1:18972:53/udp")})
+	s.must("serve", "tcp", ":80")
+	s.must("serve", "udp", ":53")
+	change := func(add, remove string) error {
+		t.Helper()
+		now, err := c.Change(slirp.Change{Publish: parse(t, strings.Fields(add)...), Unpublish: parse(t, strings.Fields(remove)...)})
+		if err == nil {
+			got = now
+		}
+		return err
+	}
+	answers := func(network, addr string) bool {
+		text, err := dial(network, addr)
+		return err == nil && strings.HasPrefix(text, "hello ")
+	}
+	if err := change("127.0.0.1:18973:80 127.0.0.1:18974:53/udp", ""); err != nil || len(got.Ports) != 4 {
+		t.Fatal(got.Ports, err)
+	}
+	for addr, network := range map[string]string{"127.0.0.1:18971": "tcp", "127.0.0.1:18972": "udp", "127.0.0.1:18973": "tcp", "127.0.0.1:18974": "udp"} {
+		if !answers(network, addr) {
+			t.Errorf("%s %s does not answer", network, addr)
+		}
+	}
+	if err := change("127.0.0.1:18975:80 127.0.0.1:18971:81", ""); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("a port twice: %v", err)
+	}
+	if answers("tcp", "127.0.0.1:18975") {
+		t.Error("half of a refused change was made")
+	}
+	if err := change("", "18973:80"); err != nil || len(got.Ports) != 3 || answers("tcp", "127.0.0.1:18973") || !answers("tcp", "127.0.0.1:18971") {
+		t.Error(got.Ports, err)
+	}
+	if err := change("", "53/udp"); err != nil || len(got.Ports) != 1 || answers("udp", "127.0.0.1:18972") {
+		t.Error(got.Ports, err)
+	}
+	var h2 *hint.Error
+	if err := change("", "53/udp"); !errors.Is(err, unix.ENOENT) || !errors.As(err, &h2) || !strings.Contains(h2.Fix, "rc port ") {
+		t.Errorf("taken away twice: %v", err)
+	}
+}
+
+// TestTakenPortNamesItsContainer: also where only the addresses overlap.
+func TestTakenPortNamesItsContainer(t *testing.T) {
+	h := newHost(t)
+	web, other := h.sandbox(), h.sandbox()
+	web.mustAttach(slirp.Attach{Name: "web", Ports: parse(t, "18981:80", "127.0.0.1:18982:80")})
+	for value, want := range map[string]string{
+		"18981:80": "container web publishes it", "127.0.0.1:18981:80": "container web publishes it", "18982:80": "container web publishes it",
+		"127.0.0.1:18981-18982:80": "container web publishes it",
+	} {
+		var e *hint.Error
+		if _, _, err := other.attach(slirp.Attach{Ports: parse(t, value)}); !errors.As(err, &e) || !strings.Contains(e.Fix, want) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+	other.mustAttach(slirp.Attach{Ports: parse(t, "18981:80/udp")})
+}
+
+// TestPortsComeBack: a new keeper is asked for the same ports, and has them at once.
+func TestPortsComeBack(t *testing.T) {
+	h := newHost(t)
+	s := h.sandbox()
+	_, before := s.mustAttach(slirp.Attach{Ports: parse(t, "80", "53/udp")})
+	s.must("serve", "tcp", ":80")
+	addr := fmt.Sprintf("127.0.0.1:%d", before.Ports[0].HostPort)
+	if text, err := dial("tcp", addr); err != nil {
+		t.Fatal(text, err)
+	}
+	_ = unix.Kill(h.keeperPID(), unix.SIGKILL)
+	h.eventually("the keeper is gone", func() bool { return h.keeperPID() == 0 })
+	u0, err := parentOf(s.userns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u0.Close()
+	next, err := slirp.StartKeeper(h.runtime, h.birth(u0, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Close()
+	_, after := s.mustAttach(slirp.Attach{Ports: before.Ports})
+	if !slices.Equal(before.Ports, after.Ports) {
+		t.Errorf("%v, then %v", before.Ports, after.Ports)
+	}
+	if text, err := dial("tcp", addr); err != nil {
+		t.Error(text, err)
+	}
 }
