@@ -29,6 +29,7 @@ var acts = map[string]func(args []string) error{
 	"spoof":     spoof,
 	"arp":       arp,
 	"count":     count,
+	"icmpv6":    icmpv6,
 	"neighbour": neighbour,
 	"cat":       cat,
 	"true":      func([]string) error { return nil },
