@@ -196,7 +196,10 @@ func TestManyConnectionsThroughAPort(t *testing.T) {
 	}
 	// Two descriptors of the keeper for each connection, and a part that no single
 	// container gets.
-	want := min(10000, int(limit.Max-2000)*7/16)
+	want := min(10000, (int(min(limit.Max, 1<<20))-2000)*7/16)
+	if want < 500 {
+		t.Skipf("needs a hard limit of open files above %d", limit.Max)
+	}
 	peer(t, "crowded", "-p", "127.0.0.1::7")
 	peer(t, "beside", "-p", "127.0.0.1::80")
 	addr, quiet := published(t, "crowded", "7/tcp"), published(t, "beside", "80/tcp")
