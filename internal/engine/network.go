@@ -46,7 +46,7 @@ func (l *launch) findNetworks() error {
 func (e *Engine) network(ref string) (*record.Network, error) {
 	n, err := e.Store.FindNetwork(ref)
 	if errors.Is(err, record.ErrNoNetwork) && ref == slirp.DefaultNetwork {
-		n, err = e.CreateNetwork(&NetworkOptions{Name: ref, Ignore: true})
+		n, err = e.CreateNetwork(&NetworkOptions{Name: ref, Ignore: true, IPv6: onlySix(hostRoutes())})
 	}
 	return n, err
 }

@@ -38,14 +38,39 @@ func (a *avoided) overlaps(p netip.Prefix) string {
 	return ""
 }
 
-// hostNetworks are what the host reaches by a route of its own: a container on an
-// overlapping subnet would not get there any more.
-func hostNetworks() []netip.Prefix {
+// hostRoutes are the texts of the host's routes, of IPv4 and of IPv6.
+func hostRoutes() (four, six string) {
 	read := func(path string) string {
 		data, _ := os.ReadFile(path) // none without IPv6
 		return string(data)
 	}
-	list := append(routes4(read("/proc/net/route")), routes6(read("/proc/net/ipv6_route"))...)
+	return read("/proc/net/route"), read("/proc/net/ipv6_route")
+}
+
+// onlySix tells whether the host's way out is one of IPv6 alone: a default network
+// without IPv6 would lead nowhere. (Else it has none, as Docker's and podman's.)
+func onlySix(four, six string) bool {
+	const reject = 0x200 // RTF_REJECT: a route that says there is none
+	leadsOut := func(text string, dest, bits, flags, device int, zero string) bool {
+		for line := range strings.Lines(text) {
+			f := strings.Fields(line)
+			if len(f) <= max(dest, bits, flags, device) || f[dest] != zero || strings.Trim(f[bits], "0") != "" || f[device] == "lo" {
+				continue
+			}
+			if n, err := strconv.ParseUint(f[flags], 16, 32); err == nil && n&reject == 0 {
+				return true
+			}
+		}
+		return false
+	}
+	return !leadsOut(four, 1, 7, 3, 0, "00000000") && leadsOut(six, 0, 1, 8, 9, strings.Repeat("0", 32))
+}
+
+// hostNetworks are what the host reaches by a route of its own: a container on an
+// overlapping subnet would not get there any more.
+func hostNetworks() []netip.Prefix {
+	four, six := hostRoutes()
+	list := append(routes4(four), routes6(six)...)
 	for _, s := range slirp.HostNameServers() {
 		if !s.IsLoopback() {
 			list = append(list, netip.PrefixFrom(s.WithZone(""), s.BitLen()))

@@ -116,6 +116,17 @@ func TestRoutes(t *testing.T) {
 	if got := fmt.Sprint(routes6(six)); got != "[fd5c:1:2:3::/64]" {
 		t.Error(got)
 	}
+	const none = "00000000000000000000000000000000"
+	out := none + " 00 " + none + " 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth0\n"
+	refusal := none + " 00 " + none + " 00 " + none + " ffffffff 00000001 00000000 00200200       lo\n"
+	for _, c := range []struct {
+		four, six string
+		want      bool
+	}{{four, out, false}, {"", out, true}, {"", refusal, false}, {"", "", false}, {four, "", false}, {"eth0 00000000 0 0201 0 0 0 00000000\n", refusal + out, true}} {
+		if got := onlySix(c.four, c.six); got != c.want {
+			t.Errorf("%q %q: %v", c.four, c.six, got)
+		}
+	}
 	busy := &avoided{networks: map[netip.Prefix]string{}, host: routes4(four)}
 	if p, err := freeSubnet(slirp.DefaultNetwork, busy); err != nil || p.String() != "172.18.0.0/16" {
 		t.Error(p, err)
