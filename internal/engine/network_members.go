@@ -26,6 +26,9 @@ const changeTimeout = 20 * time.Second
 // refuses is not recorded.
 func (e *Engine) alter(entry *Entry, op string, change func(c *record.Container) (*slirp.Change, error), after func(c *record.Container, now *slirp.Attached) error) error {
 	life, err := e.Store.TakeLife(entry.ID)
+	if errors.Is(err, unix.EWOULDBLOCK) && !entry.Alive {
+		life, err = e.takeLife(entry.ID, op) // of another command, for a moment; or it has just been started
+	}
 	atRest := err == nil
 	if atRest {
 		defer e.Store.DropLife(entry.ID, life)
@@ -190,7 +193,7 @@ func (e *Engine) RemoveNetwork(ref string, force bool) (removed []string, err er
 		}
 	}
 	if err != nil {
-		fix := "remove them, or take them off: rc network disconnect; rc network rm -f removes them, too"
+		fix := "remove it, or take it off: rc network disconnect; rc network rm -f removes the containers, too"
 		if !errors.Is(err, record.ErrNetworkInUse) {
 			fix = fixOf(err)
 		}
