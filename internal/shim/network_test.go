@@ -126,8 +126,16 @@ func TestNetworkIsAttachedAgain(t *testing.T) {
 		t.Errorf("%+v, %d files", r.Attach, files)
 	}
 	<-changed
-	n.changes.Lock() // until the new connection counts
-	n.changes.Unlock()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		client, release := n.calm()
+		release()
+		if client != nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("the new connection does not count")
+		}
+	}
 }
 
 func TestNetworkChange(t *testing.T) {

@@ -68,8 +68,8 @@ func TestContainersOnABridgeFindEachOther(t *testing.T) {
 		t.Errorf("slirp4netns processes: %v", n)
 	}
 	if addr, err := slirp.HostAddress(); err == nil {
-		must(t, serve("tcp4", addr.String()+":18981"))
-		if text := asker.must("dial", "tcp", addr.String()+":18981"); !strings.HasPrefix(text, "hello ") {
+		must(t, serve("tcp4", addr.String()+":19431"))
+		if text := asker.must("dial", "tcp", addr.String()+":19431"); !strings.HasPrefix(text, "hello ") {
 			t.Errorf("out: %q", text)
 		}
 	}
@@ -108,7 +108,7 @@ func TestKeeperKilledUnderBridges(t *testing.T) {
 	h := newHost(t)
 	web, asker := h.sandbox(), h.sandbox()
 	a := on("web", 0)
-	a.Ports = []slirp.Port{{HostIP: "127.0.0.1", HostPort: 18982, ContainerPort: 80, Proto: "tcp"}}
+	a.Ports = []slirp.Port{{HostIP: "127.0.0.1", HostPort: 19432, ContainerPort: 80, Proto: "tcp"}}
 	first, before := web.mustAttach(a)
 	second, _ := asker.mustAttach(on("asker", 0))
 	web.must("serve", "tcp", ":80")
@@ -144,7 +144,7 @@ func TestKeeperKilledUnderBridges(t *testing.T) {
 		if text := asker.must("lookup", gateway0, "web"); text != before.IP {
 			t.Errorf("round %d: web is %q", round, text)
 		}
-		if text, err := dial("tcp", "127.0.0.1:18982"); err != nil {
+		if text, err := dial("tcp", "127.0.0.1:19432"); err != nil {
 			t.Errorf("round %d: port: %q, %v", round, text, err)
 		}
 		h.eventually("there is one slirp4netns", func() bool { return len(h.children("slirp4netns")) == 1 })
@@ -236,19 +236,19 @@ func TestChangePorts(t *testing.T) {
 			s := h.sandbox()
 			c, _ := s.mustAttach(a)
 			s.must("serve", "tcp", ":80")
-			port := slirp.Port{HostIP: "127.0.0.1", HostPort: 18983, ContainerPort: 80, Proto: "tcp"}
+			port := slirp.Port{HostIP: "127.0.0.1", HostPort: 19433, ContainerPort: 80, Proto: "tcp"}
 			got, err := c.Change(slirp.Change{Publish: []slirp.Port{port}})
 			must(t, err)
-			if len(got.Ports) != 1 || got.Ports[0].HostPort != 18983 {
+			if len(got.Ports) != 1 || got.Ports[0].HostPort != 19433 {
 				t.Errorf("%+v", got.Ports)
 			}
-			if _, err := dial("tcp", "127.0.0.1:18983"); err != nil {
+			if _, err := dial("tcp", "127.0.0.1:19433"); err != nil {
 				t.Error(err)
 			}
 			if got, err = c.Change(slirp.Change{Unpublish: []slirp.Port{port}}); err != nil || len(got.Ports) != 0 {
 				t.Errorf("%+v, %v", got, err)
 			}
-			if text, err := dial("tcp", "127.0.0.1:18983"); err == nil {
+			if text, err := dial("tcp", "127.0.0.1:19433"); err == nil {
 				t.Errorf("it answers still: %q", text)
 			}
 			if name == "slirp4netns" {
@@ -265,14 +265,14 @@ func TestChangePorts(t *testing.T) {
 // Only who asked for it reaches the host's loopback, beside its bridge.
 func TestHostLoopbackBesideABridge(t *testing.T) {
 	h := newHost(t)
-	must(t, serve("tcp4", "127.0.0.1:18984"))
+	must(t, serve("tcp4", "127.0.0.1:19434"))
 	with, without := h.sandbox(), h.sandbox()
 	a := on("with", 0)
 	a.HostLoopback = true
 	_, got := with.mustAttach(a)
 	without.mustAttach(on("without", 0))
-	with.must("dial", "tcp", slirp.Gateway+":18984")
-	if text, err := without.do("dial", "tcp", slirp.Gateway+":18984"); err == nil {
+	with.must("dial", "tcp", slirp.Gateway+":19434")
+	if text, err := without.do("dial", "tcp", slirp.Gateway+":19434"); err == nil {
 		t.Errorf("the host's loopback answered: %q", text)
 	}
 	with.must("serve", "tcp", ":80")
@@ -289,7 +289,7 @@ func TestUplinkIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	target := addr.String() + ":18985"
+	target := addr.String() + ":19435"
 	must(t, serve("tcp4", target))
 	s := h.sandbox()
 	c, _ := s.mustAttach(on("web", 0))
@@ -352,7 +352,7 @@ func TestAttachedTwice(t *testing.T) {
 	h := newHost(t)
 	web, asker := h.sandbox(), h.sandbox()
 	a := on("web", 0)
-	a.Ports = []slirp.Port{{HostIP: "127.0.0.1", HostPort: 18986, ContainerPort: 80, Proto: "tcp"}}
+	a.Ports = []slirp.Port{{HostIP: "127.0.0.1", HostPort: 19436, ContainerPort: 80, Proto: "tcp"}}
 	old, before := web.mustAttach(a)
 	asker.mustAttach(on("asker", 0))
 	_, after := web.mustAttach(a)
@@ -365,7 +365,7 @@ func TestAttachedTwice(t *testing.T) {
 		t.Errorf("web is %q", text)
 	}
 	web.must("serve", "tcp", ":80")
-	if _, err := dial("tcp", "127.0.0.1:18986"); err != nil {
+	if _, err := dial("tcp", "127.0.0.1:19436"); err != nil {
 		t.Error(err)
 	}
 }
