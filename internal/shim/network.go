@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/slirp"
@@ -36,11 +37,20 @@ type network struct {
 // spoken to has ended: where other containers run, their shims have it within 0.1 s.
 const upPatience = 1500 * time.Millisecond
 
-// up attaches the container and watches over the attachment. It starts no keeper: who
-// has no N0 yet would make another one beside that of the others.
-func (n *network) up() (*slirp.Attached, error) {
+// othersFirst is how long a shim without N0 lets those who have it start the keeper:
+// else there would be two of them.
+const othersFirst = 300 * time.Millisecond
+
+// up attaches the container and watches over the attachment. alone says that no rc is
+// there: it starts a keeper where nobody else does. (With an rc that is its own matter:
+// it says that the command shall be run again.)
+func (n *network) up(alone bool) (*slirp.Attached, error) {
+	began := time.Now()
 	client, attached, err := n.connect()
-	for end := time.Now().Add(upPatience); errors.Is(err, slirp.ErrNoKeeper) && time.Now().Before(end); {
+	for errors.Is(err, slirp.ErrNoKeeper) && time.Since(began) < upPatience {
+		if alone && (n.n0 != nil || time.Since(began) > othersFirst) {
+			_ = n.revive() // if it cannot, the last connect says so
+		}
 		time.Sleep(20 * time.Millisecond)
 		client, attached, err = n.connect()
 	}
@@ -72,7 +82,15 @@ func (n *network) connect() (*slirp.Client, *slirp.Attached, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	attached, n0, err := client.Attach(request, netns, user, n.n0)
+	mine := n.lendN0()
+	attached, n0, err := client.Attach(request, netns, user, mine)
+	if mine != nil {
+		_ = mine.Close()
+	}
+	if err == nil && len(request.Endpoints) > 0 && len(attached.Endpoints) == 0 && !request.Fallback {
+		err = hint.Newf("attach the network", "end it: pkill -u $USER -x rc-net; containers on bridges bring the next one up",
+			"the keeper that runs is of a version of rc before bridge networks")
+	}
 	if err != nil {
 		client.Close()
 		return nil, nil, err
@@ -203,10 +221,7 @@ func (n *network) down() {
 	if n.client != nil {
 		n.client.Close()
 	}
-	if n.n0 != nil {
-		_ = n.n0.Close()
-		n.n0 = nil
-	}
+	// N0 stays, for the next life by policy: it may be the only thing that holds it.
 }
 
 // lendN0 is a copy of N0's descriptor; nil where there is none.

@@ -131,6 +131,13 @@ func (s *shim) tryRestart() error {
 	default:
 	}
 	files := s.carriedFiles()
+	if s.net != nil {
+		s.net.mu.Lock()
+		if s.net.n0 != nil {
+			files["n0"] = s.net.n0
+		}
+		s.net.mu.Unlock()
+	}
 	h := &handover{Restart: true, Kept: s.kept(), State: s.snapshot(), Backoff: s.backoff}
 	return s.execAgain(h, files, nil)
 }

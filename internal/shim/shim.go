@@ -480,12 +480,13 @@ func (s *shim) attachNetwork() <-chan error {
 	}
 	s.net = s.newNetwork(s.cfg.Attach)
 	s.net.attach.PID = s.init.PID
+	s.net.n0 = s.files["n0"] // of the life before
+	delete(s.files, "n0")
 	s.undo.Push(s.net.down) // here: the stack is this goroutine's
 	go func() {
-		attached, err := s.net.up()
+		attached, err := s.net.up(s.byPolicy)
 		if s.byPolicy && errors.Is(err, slirp.ErrNoKeeper) {
-			// As for a container that runs: the next command starts a keeper, and the
-			// network comes back.
+			// As for a container that runs: when there is a keeper, the network comes back.
 			go s.net.watch(nil)
 			attached, err = s.snapshot().Net, nil
 		}
