@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,24 +58,9 @@ func TestNames(t *testing.T) {
 
 // reverse is the name of an IPv4 address.
 func reverse(ip string) string {
-	var parts []byte
-	for _, p := range []int{3, 2, 1, 0} {
-		parts = append(append(parts, field(ip, p)...), '.')
-	}
-	return string(parts) + "in-addr.arpa"
-}
-
-func field(ip string, i int) string {
-	start := 0
-	for n, c := range ip + "." {
-		if c == '.' {
-			if i == 0 {
-				return ip[start:n]
-			}
-			start, i = n+1, i-1
-		}
-	}
-	return ""
+	parts := strings.Split(ip, ".")
+	slices.Reverse(parts)
+	return strings.Join(parts, ".") + ".in-addr.arpa"
 }
 
 // loaded is peer's Load.
