@@ -40,7 +40,9 @@ type inside struct {
 }
 
 // insideOf is a bridge network's part of it.
-func insideOf(e slirp.EndpointStatus) inside { return inside{IP: e.IP, IP6: e.IP6, Gateway: e.Gateway, Gateway6: e.Gateway6} }
+func insideOf(e slirp.EndpointStatus) inside {
+	return inside{IP: e.IP, IP6: e.IP6, Gateway: e.Gateway, Gateway6: e.Gateway6}
+}
 
 // insideSlirp is a slirp4netns of one container: whatever IPv6 address it gave itself
 // is looked up when the first client of IPv6 comes.

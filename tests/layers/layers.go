@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
 	"slirp/names":   {"slirp"}, // for the keeper only, as the next
-	"slirp/forward": {}, // knows sockets and namespaces, and no network of ours
+	"slirp/forward": {},        // knows sockets and namespaces, and no network of ours
 	"slirp/bridge":  {"internal/host", "slirp"},
 	"slirp/keeper":  {"internal/host", "internal/stage", "slirp", "slirp/bridge", "slirp/forward", "slirp/names", "userns"},
 	"cgroup":        {"internal/host"},
