@@ -95,7 +95,7 @@ Examples:
 Commands:
 `)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-19s%s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-20s%s\n", c.name, c.short)
 	}
 	fmt.Fprintf(w, "\nFlags:\n%s\nrc COMMAND --help tells more.\n", fs.FlagUsages())
 }

@@ -80,7 +80,7 @@ func ask(rc, name string) (*help, error) {
 }
 
 // Two spaces or more end the left column. A value's name has one only after a comma.
-var flagLine = regexp.MustCompile(`^  (?:(-[a-zA-Z]), |    )(--[a-z-]+)(?: (\S+(?:, \S+)*))? {2,}(\S.*)$`)
+var flagLine = regexp.MustCompile(`^  (?:(-[a-zA-Z]), |    )(--[a-z][a-z0-9-]*)(?: (\S+(?:, \S+)*))? {2,}(\S.*)$`)
 
 // parseHelp is strict: a heading that is unknown or out of order is an error, so
 // that rc and rc-image cannot drift apart.

@@ -92,7 +92,7 @@ func TestNoStrayPages(t *testing.T) {
 
 var (
 	typed     = regexp.MustCompile(`\brc ([a-z]+|(?:--root|--storage-driver)[ =]\S+ [a-z]+)\b([^|;&#)]*)`)
-	typedFlag = regexp.MustCompile(` (--[a-z][a-z-]*)`)
+	typedFlag = regexp.MustCompile(` (--[a-z][a-z0-9-]*)`)
 )
 
 // What README.md and the hand-written sections tell people to type exists: the

@@ -167,7 +167,7 @@ func prose(s string) string {
 	return flagInProse.ReplaceAllStringFunc(escape(s), func(m string) string { return strings.ReplaceAll(m, "-", "\\-") })
 }
 
-var flagInProse = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]*`)
+var flagInProse = regexp.MustCompile(`(^|[ (])--?[a-z][a-z0-9-]*`)
 
 // guard keeps a line that begins like a request from being one.
 func guard(s string) string {
