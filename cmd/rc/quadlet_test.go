@@ -92,7 +92,7 @@ func TestQuadletDryRun(t *testing.T) {
 	file("b.container", "[Container]\nImage=alpine\nPod=\x1b[31mred\n")
 	file("c.container", "[Container]\nImage=alpine\nPod=x.pod\n")
 	o = rc(t, "quadlet", "--dry-run", "--user", dir)
-	if o.code != 1 || strings.Count(o.stderr, "\n") != 2 || !strings.Contains(o.stderr, "rc: "+dir+"/c.container:3: Pod=x.pod: rc has no pods yet; share a network") ||
+	if o.code != 1 || strings.Count(o.stderr, "\n") != 2 || !strings.Contains(o.stderr, "rc: "+dir+"/c.container:3: Pod=x.pod: rc has no pods yet; put them on one network") ||
 		strings.Contains(o.stderr+o.stdout, "\x1b") {
 		t.Errorf("%+v", o)
 	}
