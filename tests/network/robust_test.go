@@ -56,6 +56,7 @@ func TestKeeperKilledWhileAPortIsAdded(t *testing.T) {
 	peer(t, "ports", "-p", "127.0.0.1:18181:80")
 	for n := range choose(8, 40) {
 		spec := fmt.Sprintf("127.0.0.1:%d:80", 18190+n)
+		time.Sleep(1200 * time.Millisecond) // as above
 		pid := keeper(t)
 		b := begin("update", "--publish-add", spec, "ports")
 		time.Sleep(time.Duration(rand.IntN(15)) * time.Millisecond)
