@@ -36,8 +36,20 @@ func server(typed string) string {
 // a runtime folder (cron, su) the library would want /run/containers/UID, which
 // no user can make.
 func authFile(sys *types.SystemContext) {
-	if sys.AuthFilePath == "" && os.Getenv("XDG_RUNTIME_DIR") == "" {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); sys.AuthFilePath == "" && (dir == "" || dir == nowhere) {
 		sys.AuthFilePath = PersistentAuthFile()
+	}
+}
+
+// nowhere is a folder that is there and never has a containers/auth.json.
+const nowhere = "/proc"
+
+// withoutRuntimeDir is for cron and su, which leave XDG_RUNTIME_DIR unset: the library
+// then reads /run/containers/UID/auth.json with the uid that we have here, 0. That is
+// root's own, and where root's podman made the folder, every pull fails with EACCES.
+func withoutRuntimeDir() {
+	if os.Getenv("XDG_RUNTIME_DIR") == "" && os.Getenv("_CONTAINERS_ROOTLESS_UID") != "0" {
+		_ = os.Setenv("XDG_RUNTIME_DIR", nowhere)
 	}
 }
 

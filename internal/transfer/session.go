@@ -137,6 +137,7 @@ func removeIfDead(dir string) {
 // systemContext is what containers/image needs to know; registries.conf,
 // auth.json and certificates it finds itself.
 func systemContext(o Options) (*types.SystemContext, error) {
+	withoutRuntimeDir()
 	never := types.ShortNameModeDisabled // never asks
 	sys := &types.SystemContext{
 		DockerInsecureSkipTLSVerify: types.NewOptionalBool(false),
