@@ -17,9 +17,11 @@
 // no socket belongs to a client, nftables remembers the flow. Neither connection
 // tracking nor NAT nor any program of the host is needed.
 //
-// rootlesskit's builtin driver was measured before: a thread, a JSON message and five
-// descriptors for each connection (two of them a pipe's, twice), 45 KiB of memory for an
-// idle one, nft or iptables on the host, and no client's address for UDP.
+// rootlesskit's builtin driver was before: a thread and a JSON message for each
+// connection, two pipes while it is open, nft or iptables on the host, no client's
+// address for UDP. Where a process may have 20,000 descriptors podman's, which is the
+// same, had used them up before 9,000 connections (57 MB); here they are 18,000
+// descriptors and 3.4 MB.
 //
 // Every packet that arrives here is a stranger's: all is bounded (limits.go).
 package forward
