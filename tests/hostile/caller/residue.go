@@ -127,7 +127,7 @@ func (c *Caller) Residue(patience time.Duration, keeperMayLive bool) []string {
 func (c *Caller) residue(keeperMayLive bool) []string {
 	var left []string
 	for _, p := range c.Ours() {
-		if keeperMayLive && p.Name == "rc-net" {
+		if keeperMayLive && (p.Name == "rc-net" || p.Name == "slirp4netns" && ofKeeper(p)) {
 			continue
 		}
 		left = append(left, fmt.Sprintf("process %d %s nested=%v %.100s", p.PID, p.Name, p.Nested, p.Line))
@@ -151,6 +151,21 @@ func (c *Caller) residue(keeperMayLive bool) []string {
 	left = append(left, Cgroups()...)
 	sort.Strings(left)
 	return left
+}
+
+// ofKeeper tells whether a slirp4netns is the one of all bridge networks, which lives as
+// long as the keeper: a child of the keeper's, for the namespace of a thread of the
+// keeper's, which is the last word but one of its command line.
+func ofKeeper(p Process) bool {
+	isKeeper := func(pid string) bool {
+		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		return strings.HasPrefix(string(line), "rc-net")
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	parent, _, _ := strings.Cut(rest, "\n")
+	words := strings.Fields(p.Line)
+	return isKeeper(parent) && (len(words) < 2 || isKeeper(words[len(words)-2]))
 }
 
 // Cgroups lists the groups of containers in the subtree that this process is in.
