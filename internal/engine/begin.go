@@ -40,6 +40,7 @@ func (l *launch) begin(s Streams) (int, error) {
 	defer conn.Close()
 	defer proc.Close()
 	if err := l.converse(conn, proc); err != nil {
+		l.endHalfStarted(err)
 		return 0, err
 	}
 	l.started = true
@@ -131,6 +132,17 @@ func (l *launch) whyShimDied(proc *userns.Process, err error) error {
 		return hint.Newf("start the container", "raise them: ulimit -u, ulimit -v", "its shim could not run within your limits of processes or memory")
 	}
 	return err
+}
+
+// endHalfStarted ends the payload of a shim that was killed after it had sent Exec and
+// before it could say Started. Who undoes this start is about to forget its pid.
+func (l *launch) endHalfStarted(err error) {
+	if !errors.Is(err, errBrokeOff) {
+		return
+	}
+	if st, err := l.e.Store.LoadState(l.id); err == nil && st != nil && st.PID > 0 && !shimLives(st) {
+		l.e.endOrphan(st)
+	}
 }
 
 // errBrokeOff is the end of a conversation without a reason given.

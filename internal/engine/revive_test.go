@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 )
@@ -183,5 +184,23 @@ func TestReviveAll(t *testing.T) {
 	}
 	if want := "--root " + w.Store.Root + " start --by-policy " + ident('a'); string(text) != want {
 		t.Errorf("%q, want %q", text, want)
+	}
+}
+
+// A shim that was killed after it had let the payload go, and before it had said so,
+// leaves an orphan to the rc that waits for its word. One that lives ends it itself.
+func TestHalfStartedIsEnded(t *testing.T) {
+	w := newWorkshop(t)
+	cmd, who := sleeper(t)
+	_, shim := sleeper(t)
+	l := &launch{e: w.Engine, id: w.put(&record.Container{ID: ident('a')}, running(who, shim))}
+	l.endHalfStarted(errBrokeOff)
+	stillRuns(t, cmd, "its shim lives")
+	must(t, record.SaveState(w.Store.ContainerDir(l.id), running(who, deadProcess(t)), atomicfile.Fast))
+	l.endHalfStarted(syscall.ENOENT)
+	stillRuns(t, cmd, "a refusal in the shim's own words")
+	l.endHalfStarted(errBrokeOff)
+	if state, _ := cmd.Process.Wait(); state.Success() {
+		t.Error("the orphan still runs")
 	}
 }
