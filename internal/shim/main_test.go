@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/boot"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -181,7 +182,12 @@ func (c *container) create() *start.Message {
 	for _, f := range c.files {
 		_ = f.Close()
 	}
-	return c.recv()
+	m := c.recv()
+	if pidfd, err := linux.OpenPidfd(m.PID); err == nil && m.Kind == start.KindCreated {
+		// A test that kills its shim, or ends before its payload, leaves nothing.
+		c.Cleanup(func() { _ = linux.SignalPidfd(pidfd, unix.SIGKILL); _ = pidfd.Close() })
+	}
+	return m
 }
 
 func (c *container) recv() *start.Message {
