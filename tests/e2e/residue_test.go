@@ -116,9 +116,13 @@ func (r residue) processes() {
 
 // ofKeeper tells whether a slirp4netns is the one for all bridge networks, which
 // lives as long as the keeper: it is a child of the keeper's, and the network
-// namespace that it serves is that of a thread of the keeper's. One that has been
-// forked just now has no command line of its own yet.
+// namespace that it serves is that of a thread of the keeper's. One without a command
+// line has only just been forked, or is on its way out: when its keeper has ended the
+// kernel takes up to 2 s to close its tap (rcu_barrier in netdev_run_todo).
 func ofKeeper(status []byte, command string) bool {
+	if command == "" {
+		return true
+	}
 	named := func(pid string) bool {
 		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 		return bytes.HasPrefix(line, []byte("rc-net"))

@@ -155,8 +155,12 @@ func (c *Caller) residue(keeperMayLive bool) []string {
 
 // ofKeeper tells whether a slirp4netns is the one of all bridge networks, which lives as
 // long as the keeper: a child of the keeper's, for the namespace of a thread of the
-// keeper's, which is the last word but one of its command line.
+// keeper's, which is the last word but one of its command line. One without a command
+// line is on its way out: the kernel takes up to 2 s to close a tap whose keeper ended.
 func ofKeeper(p Process) bool {
+	if strings.TrimSpace(p.Line) == "" {
+		return true
+	}
 	isKeeper := func(pid string) bool {
 		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 		return strings.HasPrefix(string(line), "rc-net")
