@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,29 +259,11 @@ func runNetworkInspect(g *global, format string, args []string) (int, error) {
 		return 0, err
 	}
 	defer e.Close()
-	found := []any{}
-	var f *formatter
-	if format != "" && format != "json" {
-		if f, err = newFormatter(e, format, nil, true); err != nil {
-			return 0, err
-		}
-	}
-	code, err := eachOf(args, func(ref string) error {
+	return inspectAll(args, format, func() (*formatter, error) { return newFormatter(e, format, nil, true) }, func(ref string) (any, error) {
 		n, err := e.Network(ref)
-		if err == nil && f != nil {
-			return f.print(inspectNetwork(n))
+		if err != nil {
+			return nil, err
 		}
-		if err == nil {
-			found = append(found, inspectNetwork(n))
-		}
-		return err
+		return inspectNetwork(n), nil
 	})
-	if f != nil {
-		return code, errors.Join(err, f.close())
-	}
-	enc := newEncoder(os.Stdout)
-	if format == "" {
-		enc.SetIndent("", "    ")
-	}
-	return code, errors.Join(err, enc.Encode(found))
 }

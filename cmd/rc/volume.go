@@ -248,20 +248,33 @@ func runVolumeInspect(g *global, format string, args []string) (int, error) {
 		return 0, err
 	}
 	defer e.Close()
+	return inspectAll(args, format, func() (*formatter, error) { return g.formatted(e, format, nil) }, func(name string) (any, error) {
+		v, err := e.Volume(name)
+		if err != nil {
+			return nil, err
+		}
+		return inspectVolume(v), nil
+	})
+}
+
+// inspectAll prints what view has of each ref: one list of JSON, or by a template (made
+// by format's own formatter) one after the other. What is not found is reported.
+func inspectAll(refs []string, format string, template func() (*formatter, error), view func(string) (any, error)) (int, error) {
 	found := []any{}
 	var f *formatter
 	if format != "" && format != "json" {
-		if f, err = g.formatted(e, format, nil); err != nil {
+		var err error
+		if f, err = template(); err != nil {
 			return 0, err
 		}
 	}
-	code, err := eachOf(args, func(name string) error {
-		v, err := e.Volume(name)
+	code, err := eachOf(refs, func(ref string) error {
+		v, err := view(ref)
 		if err == nil && f != nil {
-			return f.print(inspectVolume(v))
+			return f.print(v)
 		}
 		if err == nil {
-			found = append(found, inspectVolume(v))
+			found = append(found, v)
 		}
 		return err
 	})

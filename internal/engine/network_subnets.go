@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 	"os"
@@ -70,37 +69,11 @@ func onlySix(four, six string) bool {
 // overlapping subnet would not get there any more.
 func hostNetworks() []netip.Prefix {
 	four, six := hostRoutes()
-	list := append(routes4(four), routes6(six)...)
+	list := append(slirp.Routes4(four), routes6(six)...)
 	for _, s := range slirp.HostNameServers() {
 		if !s.IsLoopback() {
 			list = append(list, netip.PrefixFrom(s.WithZone(""), s.BitLen()))
 		}
-	}
-	return list
-}
-
-// routes4 reads /proc/net/route, whose numbers are in the host's byte order
-// (fib_route_seq_show in the kernel's net/ipv4/fib_trie.c). Default routes are none.
-func routes4(text string) []netip.Prefix {
-	var list []netip.Prefix
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 8 {
-			continue
-		}
-		dest, err1 := strconv.ParseUint(f[1], 16, 32)
-		mask, err2 := strconv.ParseUint(f[7], 16, 32)
-		if err1 != nil || err2 != nil || mask == 0 {
-			continue // the heading, too
-		}
-		var addr, bits [4]byte
-		binary.NativeEndian.PutUint32(addr[:], uint32(dest))
-		binary.NativeEndian.PutUint32(bits[:], uint32(mask))
-		n := 0
-		for n < 32 && bits[n/8]&(0x80>>(n%8)) != 0 {
-			n++
-		}
-		list = append(list, netip.PrefixFrom(netip.AddrFrom4(addr), n).Masked())
 	}
 	return list
 }

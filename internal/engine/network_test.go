@@ -105,7 +105,7 @@ func TestRoutes(t *testing.T) {
 		"eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n" +
 		"eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n" +
 		"tun0\t0000580A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\nrubbish\n"
-	if got := fmt.Sprint(routes4(four)); got != "[192.0.2.0/24 10.88.0.0/16]" {
+	if got := fmt.Sprint(slirp.Routes4(four)); got != "[192.0.2.0/24 10.88.0.0/16]" {
 		t.Error(got)
 	}
 	const six = "fd5c00010002000300000000000000a0 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n" +
@@ -127,7 +127,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%q %q: %v", c.four, c.six, got)
 		}
 	}
-	busy := &avoided{networks: map[netip.Prefix]string{}, host: routes4(four)}
+	busy := &avoided{networks: map[netip.Prefix]string{}, host: slirp.Routes4(four)}
 	if p, err := freeSubnet(slirp.DefaultNetwork, busy); err != nil || p.String() != "172.18.0.0/16" {
 		t.Error(p, err)
 	}

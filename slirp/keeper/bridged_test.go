@@ -410,7 +410,7 @@ eth0	000200C0	00000000	0001	0	0	0	00FFFFFF	0	0	0
 tun0	0000000A	00000000	0001	0	0	0	000000FF	0	0	0
 odd	xyz	0	0	0	0	0	00
 `
-	got := fmt.Sprint(parseRoutes(table))
+	got := fmt.Sprint(slirp.Routes4(table))
 	if got != "[192.0.2.0/24 10.0.0.0/8]" {
 		t.Error(got)
 	}

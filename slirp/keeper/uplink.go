@@ -1,14 +1,12 @@
 package keeper
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/slirp/bridge"
 )
 
@@ -116,42 +114,5 @@ func hostRoutes() []netip.Prefix {
 	if err != nil {
 		return nil
 	}
-	return parseRoutes(string(table))
-}
-
-// parseRoutes reads proc_pid_net(5), route: interface, destination, gateway, flags,
-// three counters, mask; numbers in hexadecimal and in the host's order of bytes.
-func parseRoutes(table string) []netip.Prefix {
-	var list []netip.Prefix
-	for line := range strings.Lines(table) {
-		f := strings.Fields(line)
-		if len(f) < 8 {
-			continue
-		}
-		addr, err := routeAddr(f[1])
-		mask, merr := routeAddr(f[7])
-		if err != nil || merr != nil {
-			continue
-		}
-		bits := 0
-		for _, b := range mask.As4() {
-			for ; b&0x80 != 0; b <<= 1 {
-				bits++
-			}
-		}
-		if bits > 0 { // the default route overlaps everything
-			list = append(list, netip.PrefixFrom(addr, bits).Masked())
-		}
-	}
-	return list
-}
-
-func routeAddr(text string) (netip.Addr, error) {
-	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != 4 {
-		return netip.Addr{}, os.ErrInvalid
-	}
-	var a [4]byte
-	binary.NativeEndian.PutUint32(a[:], binary.BigEndian.Uint32(b))
-	return netip.AddrFrom4(a), nil
+	return slirp.Routes4(string(table))
 }

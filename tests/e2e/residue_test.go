@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/rc-containers/rc/tests/hostile/caller"
 )
 
 // residue is everything of rc's that can stay behind on a machine.
@@ -106,31 +108,12 @@ func (r residue) processes() {
 		switch name := processName(status, command); {
 		case name == "rc-net":
 			r[fmt.Sprintf("keeper %d %s", pid, command)] = true
-		case name == "slirp4netns" && ofKeeper(status, command):
+		case name == "slirp4netns" && caller.OfKeeper(status, command):
 			r[fmt.Sprintf("keeper %d's way out", pid)] = true
 		case nested || ours[name]:
 			r[fmt.Sprintf("process %d %s %.150s", pid, name, command)] = true
 		}
 	}
-}
-
-// ofKeeper tells whether a slirp4netns is the one for all bridge networks, which
-// lives as long as the keeper: it is a child of the keeper's, and the network
-// namespace that it serves is that of a thread of the keeper's. One without a command
-// line has only just been forked, or is on its way out: when its keeper has ended the
-// kernel takes up to 2 s to close its tap (rcu_barrier in netdev_run_todo).
-func ofKeeper(status []byte, command string) bool {
-	if command == "" {
-		return true
-	}
-	named := func(pid string) bool {
-		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
-		return bytes.HasPrefix(line, []byte("rc-net"))
-	}
-	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
-	parent, _, _ := strings.Cut(rest, "\n")
-	words := strings.Fields(command)
-	return named(parent) && (len(words) < 2 || named(words[len(words)-2]))
 }
 
 var ours = map[string]bool{"rc": true, "rc-init": true, "rc-image": true, "slirp4netns": true, "fuse-overlayfs": true}

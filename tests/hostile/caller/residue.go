@@ -153,23 +153,29 @@ func (c *Caller) residue(keeperMayLive bool) []string {
 	return left
 }
 
-// ofKeeper tells whether a slirp4netns is the one of all bridge networks, which lives as
-// long as the keeper: a child of the keeper's, for the namespace of a thread of the
-// keeper's, which is the last word but one of its command line. One without a command
-// line is on its way out: the kernel takes up to 2 s to close a tap whose keeper ended.
-func ofKeeper(p Process) bool {
-	if strings.TrimSpace(p.Line) == "" {
+// OfKeeper tells whether a slirp4netns, of which these are /proc/PID/status and the
+// words of its command line, is the one of all bridge networks, which lives as long as
+// the keeper: a child of the keeper's, for the namespace of a thread of the keeper's,
+// which is the last word but one. One without a command line has only just been forked,
+// or is on its way out: when its keeper has ended the kernel takes up to 2 s to close
+// its tap (rcu_barrier in netdev_run_todo).
+func OfKeeper(status []byte, command string) bool {
+	if command == "" {
 		return true
 	}
 	isKeeper := func(pid string) bool {
 		line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 		return strings.HasPrefix(string(line), "rc-net")
 	}
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
 	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
 	parent, _, _ := strings.Cut(rest, "\n")
-	words := strings.Fields(p.Line)
+	words := strings.Fields(command)
 	return isKeeper(parent) && (len(words) < 2 || isKeeper(words[len(words)-2]))
+}
+
+func ofKeeper(p Process) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+	return OfKeeper(status, p.Line)
 }
 
 // Cgroups lists the groups of containers in the subtree that this process is in.
