@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/sdnotify"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/version"
 )
 
@@ -40,6 +41,7 @@ type command struct {
 type global struct {
 	root    string
 	driver  string
+	trace   string
 	help    bool
 	version bool
 }
@@ -47,6 +49,7 @@ type global struct {
 func (g *global) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&g.root, "root", "", "keep the state in this `FOLDER` (default $RC_ROOT, $XDG_DATA_HOME/rc or ~/.local/share/rc)")
 	fs.StringVar(&g.driver, "storage-driver", "", "use this `DRIVER`: overlay, fuse-overlayfs or copy (default $RC_STORAGE_DRIVER or the first that works)")
+	fs.StringVar(&g.trace, "trace", "", "write to this `FILE` where the time goes, for chrome://tracing or ui.perfetto.dev (default $RC_TRACE)")
 	fs.BoolVarP(&g.version, "version", "v", false, "print the version")
 	fs.BoolVarP(&g.help, "help", "h", false, "print this help")
 }
@@ -94,6 +97,7 @@ func main() {
 	if asGenerator() {
 		os.Exit(generate(os.Args[1:]))
 	}
+	trace.Born()
 	sdnotify.Here() // before anything opens or inherits a descriptor
 	keepOwn()
 	code, err := dispatch(os.Args[1:])
@@ -148,7 +152,7 @@ func dispatch(args []string) (int, error) {
 		rest = append(rest[1:], "--help")
 	}
 	if c, left := find(rest); c != nil {
-		return c.call(&g, left)
+		return g.traced(args, func() (int, error) { return c.call(&g, left) })
 	}
 	if g, ok := groups[rest[0]]; ok {
 		return groupHelp(rest, g.short)
