@@ -62,8 +62,9 @@ type EndpointStatus struct {
 	DNS       []netip.Addr `json:",omitempty"` // the gateways, where names are answered
 }
 
-// Change alters the network of a container that runs: exactly one field is set. A
-// shim sends it over the connection of its Attach; the answer is Attached, whole.
+// Change alters the network of a container that runs: one field is set, or Publish and
+// Unpublish, which are then one step: a port of the host goes from one service to
+// another without being free in between. A shim sends it over the connection of its Attach; the answer is Attached, whole.
 type Change struct {
 	Connect    *Endpoint `json:",omitempty"`
 	Disconnect string    `json:",omitempty"` // a network's name

@@ -21,6 +21,7 @@ package slirp
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/userns"
@@ -115,6 +116,9 @@ type Attach struct {
 	// Fallback: nobody named the network. Where there can be no bridge (no nf_tables)
 	// the container gets a slirp4netns of its own, and Attached.Note says so.
 	Fallback bool `json:",omitempty"`
+	// Again: the container runs and has outlived its keeper. A port that somebody took
+	// meanwhile keeps nothing else away: see Attached.Lost.
+	Again bool `json:",omitempty"`
 }
 
 // Bridged tells whether the container is on bridge networks, or was.
@@ -137,4 +141,22 @@ type Attached struct {
 	// a live shim keeps it, so that a new keeper gets it back.
 	Endpoints []EndpointStatus `json:",omitempty"`
 	Note      string           `json:",omitempty"` // what the user should know of it
+	// Lost are ports that the container had and that could not be had again. Its shim
+	// asks for them from time to time, by Change.Publish.
+	Lost []LostPort `json:",omitempty"`
+}
+
+// LostPort is a published port that somebody took while there was no keeper.
+type LostPort struct {
+	Port Port
+	Why  string // with what to do about it
+}
+
+// Wanted are the ports that the container is to have: those that it has, and the lost.
+func (a *Attached) Wanted() []Port {
+	all := slices.Clone(a.Ports)
+	for _, l := range a.Lost {
+		all = append(all, l.Port)
+	}
+	return all
 }

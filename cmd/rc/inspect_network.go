@@ -47,6 +47,7 @@ type networkView struct {
 	GlobalIPv6PrefixLen           int
 	Bridge, SandboxID, EndpointID string // empty, see endpointView
 	Networks                      map[string]endpointView
+	LostPorts                     []slirp.LostPort `json:",omitempty"` // rc's own: taken by somebody while there was no keeper
 }
 
 // endpointView is Docker's EndpointSettings.
@@ -81,10 +82,10 @@ func networkOf(e *engine.Engine, c *engine.Entry, exposed map[string]struct{}) n
 		for p := range exposed {
 			v.Ports[p] = nil // exposed and not published
 		}
-		for _, p := range c.Ports {
+		for _, p := range c.Published() {
 			v.Ports[portKey(p)] = append(v.Ports[portKey(p)], portBinding{hostAddress(p), portNumber(p.HostPort)})
 		}
-		now = c.State.Net
+		now, v.LostPorts = c.State.Net, c.Lost()
 	}
 	var first endpointView
 	if c.Network != slirp.DriverBridge || now != nil && len(now.Endpoints) == 0 && now.IP != "" { // the latter: where no bridge could be made

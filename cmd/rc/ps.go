@@ -257,7 +257,11 @@ func (s *containers) portsOf(c *engine.Entry) string {
 	if !up(c) {
 		return ""
 	}
-	return portsText(c.Ports, s.exposed(c)...)
+	text := portsText(c.Published(), s.exposed(c)...)
+	for _, l := range c.Lost() {
+		text = strings.TrimPrefix(text+", "+portsText([]slirp.Port{l.Port})+" (taken)", ", ")
+	}
+	return text
 }
 
 // exposed are the image's ports, as a running container on a network of its own

@@ -47,8 +47,9 @@ func (e *Engine) Rename(ref, name string) error {
 	}
 	dropOther(e.Store, old, entry.ID, e.Store.EditContainer)
 	entry.Name = name
-	if entry.Alive && entry.Network == string(spec.KindBridge) {
-		if _, err := e.changeNetwork(entry.ID, &slirp.Change{Rename: name}); err != nil {
+	if entry.Alive && spec.NamespaceKind(entry.Network).Kept() { // who wants its ports is told the name, too
+		_, err := e.changeNetwork(entry.ID, &slirp.Change{Rename: name})
+		if err != nil && entry.Network == string(spec.KindBridge) {
 			e.Warn("others on its networks find the container by its new name after its next start: " + reason(err).Error())
 		}
 	}

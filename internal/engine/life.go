@@ -134,7 +134,10 @@ func (e *Engine) Ports(ref string) ([]slirp.Port, error) {
 	if err != nil || !entry.Alive {
 		return nil, err
 	}
-	return entry.Ports, nil
+	for _, l := range entry.Lost() {
+		e.Warn("not published at the moment: " + l.Why)
+	}
+	return entry.Published(), nil
 }
 
 // Running tells whether the container's payload runs now, on this host.

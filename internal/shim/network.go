@@ -29,6 +29,8 @@ type network struct {
 	client *slirp.Client
 	n0     *os.File // the user's network namespace: as long as we have it, it lives
 	gone   bool     // the container has ended: do not attach again
+	again  bool     // it was attached before, and runs: what can be had again is enough
+	asking bool     // somebody asks for lost ports
 
 	changes sync.Mutex // one Change at a time
 }
@@ -77,6 +79,7 @@ func (n *network) connect() (*slirp.Client, *slirp.Attached, error) {
 	defer user.Close()
 	n.mu.Lock()
 	runtime, request := n.runtime, n.attach
+	request.Again = n.again
 	n.mu.Unlock()
 	client, err := slirp.Dial(runtime)
 	if err != nil {
@@ -129,7 +132,7 @@ func (n *network) keep(client *slirp.Client, attached *slirp.Attached) error {
 // remember has the next Attach ask for what the container has now: a port that was
 // chosen stays the same, and so does an address.
 func (n *network) remember(a *slirp.Attached) {
-	n.attach.Ports = a.Ports
+	n.attach.Ports = a.Wanted()
 	n.attach.Endpoints = withLast(n.attach.Endpoints, a)
 }
 
@@ -154,6 +157,9 @@ func withLast(list []slirp.Endpoint, had *slirp.Attached) []slirp.Endpoint {
 // watch attaches again after the keeper died, and starts another in the same U0 where
 // nobody else does. With no client it begins by attaching.
 func (n *network) watch(client *slirp.Client) {
+	n.mu.Lock()
+	n.again = true
+	n.mu.Unlock()
 	for {
 		if client != nil {
 			client.Wait()

@@ -52,7 +52,7 @@ func nextPatience(last time.Duration, parked time.Time) time.Duration {
 
 // parkLimit is how long the shim may sleep; false where it is not worth it.
 func (s *shim) parkLimit() (time.Duration, bool) {
-	if !parking {
+	if !parking || len(s.lost()) > 0 { // who asks for ports does not sleep
 		return 0, false
 	}
 	next := longestSleep

@@ -89,11 +89,12 @@ func (n *network) change(c *slirp.Change) (*slirp.Attached, error) {
 func (s *shim) networkIs(now *slirp.Attached) {
 	var before *slirp.Attached
 	s.update(func(st *record.State) { before, st.Net = st.Net, now })
-	if before != nil && sameAddresses(before, now) && slices.Equal(before.Ports, now.Ports) {
+	if before != nil && sameAddresses(before, now) && slices.Equal(before.Ports, now.Ports) && slices.Equal(before.Lost, now.Lost) {
 		return
 	}
 	s.writeAddresses(before, now)
 	_ = s.save(atomicfile.Fast) // else `rc inspect` is late, and nothing worse
+	s.lostPorts(before, now)
 }
 
 func sameAddresses(a, b *slirp.Attached) bool {

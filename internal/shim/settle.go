@@ -274,6 +274,7 @@ func (s *shim) adopt(h *handover) {
 		s.net.client, s.net.n0 = slirp.Inherit(detachFD(f)), take("n0")
 		s.undo.Push(s.net.down)
 		go s.net.watch(s.net.client)
+		s.regain()
 	}
 	carry := carried{files: map[string]*os.File{}}
 	for _, name := range []string{"in", "out", "err", "tty"} {

@@ -199,11 +199,16 @@ func (d *door) admit(g *gate) {
 // dismiss closes a gate, and what is under way through it.
 func (d *door) dismiss(g *gate) {
 	d.forget(g.fd)
+	d.clear(g)
+	g.close()
+}
+
+// clear ends what is under way through a gate.
+func (d *door) clear(g *gate) {
 	d.flows.drop(g)
 	for _, h := range d.handlers {
 		if p, ok := h.(*dial); ok && p.gate == g {
 			p.fail(d)
 		}
 	}
-	g.close()
 }

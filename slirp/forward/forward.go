@@ -123,6 +123,24 @@ func (f *Forwarder) Stop(p Port) error {
 	return nil
 }
 
+// Move leads a port of Listen's to another service inside. The socket stays, so nobody
+// else can take the port; connections through it are cut.
+func (f *Forwarder) Move(p Port, inside uint16) (Port, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.gates, func(g *gate) bool { return g.port == p })
+	if i < 0 {
+		return p, fmt.Errorf("%s %s is not published: %w", p.Proto, p.Host, unix.ENOENT)
+	}
+	g := f.gates[i]
+	f.door.do(func() {
+		f.door.clear(g)
+		g.port.Inside = inside // the door's own while it runs
+	})
+	relay.cut(g)
+	return g.port, nil
+}
+
 // Close gives all ports up and cuts all connections.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()

@@ -74,7 +74,11 @@ func (k *keeper) attach(r *slirp.Attach, netns, userns, n0 *os.File) (*attachmen
 func (a *attachment) build(r *slirp.Attach, n0 *os.File) (*slirp.Attached, error) {
 	var err error
 	// Ports first: they are what fails, and listening takes no time.
-	if a.ports, _, err = publish(owner(r), a.target.netns, r.Ports); err != nil {
+	listen := publish
+	if r.Again {
+		listen = publishAgain
+	}
+	if a.ports, err = listen(owner(r), a.target.netns, r.Ports); err != nil {
 		return nil, err
 	}
 	if err := a.connect(r, n0); err != nil {
@@ -85,7 +89,7 @@ func (a *attachment) build(r *slirp.Attach, n0 *os.File) (*slirp.Attached, error
 		return nil, err
 	}
 	a.ports.serve(at)
-	got.Ports = a.ports.list()
+	a.ports.tell(got)
 	return got, nil
 }
 

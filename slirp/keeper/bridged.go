@@ -154,14 +154,14 @@ func (a *attachment) change(c *slirp.Change) (*slirp.Attached, error) {
 	if c.Connect != nil || c.Disconnect != "" {
 		a.ports.serve(at)
 	}
-	got.Ports = a.ports.list()
+	a.ports.tell(got)
 	return got, nil
 }
 
 func (a *attachment) apply(c *slirp.Change) error {
 	const op = "change the container's network"
 	kinds := 0
-	for _, set := range []bool{c.Connect != nil, c.Disconnect != "", len(c.Publish) > 0, len(c.Unpublish) > 0, c.Rename != ""} {
+	for _, set := range []bool{c.Connect != nil, c.Disconnect != "", len(c.Publish)+len(c.Unpublish) > 0, c.Rename != ""} {
 		if set {
 			kinds++
 		}
@@ -178,13 +178,16 @@ func (a *attachment) apply(c *slirp.Change) error {
 		_, err := a.ports.change(c.Publish, c.Unpublish)
 		return err
 	}
+	if c.Rename != "" {
+		a.ports.rename(c.Rename)
+		if a.wires != nil {
+			a.wires.member.Name = c.Rename
+			a.wires.commons.names.Set(a.id, a.wires.member)
+		}
+		return nil
+	}
 	if a.wires == nil {
 		return hint.Newf(op, "start the container with --network "+slirp.DefaultNetwork, "it is not on a bridge network")
-	}
-	if c.Rename != "" {
-		a.wires.member.Name = c.Rename
-		a.wires.commons.names.Set(a.id, a.wires.member)
-		return nil
 	}
 	if c.Disconnect != "" {
 		return a.wires.leave(a, c.Disconnect)

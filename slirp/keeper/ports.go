@@ -22,6 +22,7 @@ type published struct {
 
 	mu   sync.Mutex
 	open []opened
+	lost []slirp.LostPort // had by the last keeper, and not to be had when we came
 }
 
 // opened is one port as it was asked for and as it is.
@@ -53,18 +54,41 @@ func insideSlirp() inside {
 // publish listens on every port for the container called owner in messages; with an
 // error on none. Clients wait until serve says where the services are. No ports are
 // fine: others may be added later. It borrows netns.
-func publish(owner string, netns *os.File, ports []slirp.Port) (*published, []slirp.Port, error) {
+func publish(owner string, netns *os.File, ports []slirp.Port) (*published, error) {
+	p, err := newPublished(owner, netns)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.change(ports, nil); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// publishAgain is publish for a container that has outlived its keeper: a port that
+// cannot be had is noted as lost, and keeps nothing else away.
+func publishAgain(owner string, netns *os.File, ports []slirp.Port) (*published, error) {
+	p, err := newPublished(owner, netns)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, want := range ports {
+		if err := p.add(want); err != nil {
+			p.lost = append(p.lost, slirp.LostPort{Port: want, Why: err.Error()})
+		}
+	}
+	return p, nil
+}
+
+func newPublished(owner string, netns *os.File) (*published, error) {
 	f, err := forward.New(netns)
 	if err != nil {
-		return nil, nil, hint.New("publish ports", err, "")
+		return nil, hint.New("publish ports", err, "")
 	}
-	p := &published{owner: owner, forward: f}
-	got, err := p.change(ports, nil)
-	if err != nil {
-		p.close()
-		return nil, nil, err
-	}
-	return p, got, nil
+	return &published{owner: owner, forward: f}, nil
 }
 
 // serve carries connections to the given addresses from now on; those that are open
@@ -86,73 +110,36 @@ func (p *published) close() {
 	_ = p.forward.Close()
 }
 
-// list is what is published now, with the host ports that were chosen.
-func (p *published) list() []slirp.Port {
+// tell fills in what is published now, and what was lost.
+func (p *published) tell(got *slirp.Attached) {
 	if p == nil {
-		return nil
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.listLocked()
+	got.Ports, got.Lost = p.listLocked(), slices.Clone(p.lost)
 }
 
+// rename tells who has the ports from now on, for those who want them.
+func (p *published) rename(owner string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.owner = owner
+	for _, o := range p.open {
+		holders.enter(owner, o)
+	}
+}
+
+// listLocked is what is published, with the host ports that were chosen.
 func (p *published) listLocked() []slirp.Port {
 	ports := make([]slirp.Port, len(p.open))
 	for i, o := range p.open {
 		ports[i] = o.port
 	}
 	return ports
-}
-
-// change publishes more and fewer ports of a container that runs: all of it or, with an
-// error, nothing. It returns what is published then. What is removed is named by its
-// container port, and by address and host port as far as they are given.
-func (p *published) change(add, remove []slirp.Port) ([]slirp.Port, error) {
-	if p == nil {
-		return nil, hint.New("change the published ports", unix.EOPNOTSUPP, "pasta has its ports for the life of the container; a container on a bridge or on slirp4netns can change them")
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.open) + len(add); n > slirp.MaxPorts {
-		return p.listLocked(), hint.Newf("publish ports", "", "%d ports, %d at most", n, slirp.MaxPorts)
-	}
-	gone, err := p.match(remove)
-	if err != nil {
-		return p.listLocked(), err
-	}
-	before := len(p.open)
-	for _, want := range add {
-		if err := p.add(want); err != nil {
-			for _, o := range p.open[before:] {
-				_ = p.forward.Stop(o.gate)
-			}
-			holders.leave(p.open[before:])
-			p.open = p.open[:before]
-			return p.listLocked(), err
-		}
-	}
-	for _, o := range gone {
-		_ = p.forward.Stop(o.gate)
-	}
-	holders.leave(gone)
-	p.open = slices.DeleteFunc(p.open, func(o opened) bool { return slices.Contains(gone, o) })
-	return p.listLocked(), nil
-}
-
-// match finds what is to be removed; each must be there.
-func (p *published) match(remove []slirp.Port) (gone []opened, err error) {
-	for _, r := range remove {
-		before := len(gone)
-		for _, o := range p.open {
-			if slirp.Names(r, o.port) && !slices.Contains(gone, o) {
-				gone = append(gone, o)
-			}
-		}
-		if len(gone) == before {
-			return nil, hint.New("unpublish port "+r.String()+" of "+p.owner, unix.ENOENT, "see what is published: rc port "+p.owner)
-		}
-	}
-	return gone, nil
 }
 
 // choices counts the host ports that p may have; any (0) is one: the kernel's choice.
@@ -165,18 +152,13 @@ func choices(p slirp.Port) int {
 
 // add listens on one port, on the first free one where it may choose.
 func (p *published) add(want slirp.Port) error {
-	var addr netip.Addr
-	if want.HostIP != "" {
-		parsed, err := netip.ParseAddr(want.HostIP)
-		if err != nil {
-			return refusePort(p.owner, want, err)
-		}
-		addr = parsed.Unmap()
+	addr, err := hostAddr(want)
+	if err != nil {
+		return refusePort(p.owner, want, err)
 	}
-	var err error
 	for try := range choices(want) {
-		gate := forward.Port{Proto: want.Proto, Host: netip.AddrPortFrom(addr, want.HostPort+uint16(try)), Inside: want.ContainerPort}
-		if gate, err = p.forward.Listen(gate); err == nil {
+		var gate forward.Port
+		if gate, err = p.forward.Listen(forwardPort(want, addr, try)); err == nil {
 			got := want
 			got.HostPort, got.HostPortEnd = gate.Host.Port(), 0
 			o := opened{got, gate}
