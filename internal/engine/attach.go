@@ -15,6 +15,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // Streams are the caller's own.
@@ -147,6 +148,7 @@ func (a *attachment) follow(_ *launch, conn *stage.Conn) (int, error) { return a
 // relay copies until the container's process ends, or the caller detaches or goes
 // away.
 func (a *attachment) relay(conn *stage.Conn) (int, error) {
+	defer trace.Wait("the payload's end").End()
 	send := &sender{conn: conn}
 	if err := a.rawMode(a.tty && a.input); err != nil {
 		return 0, err

@@ -12,6 +12,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -32,6 +33,7 @@ func (l *launch) begin(s Streams) (int, error) {
 		// its src/core/service.c: "not our child"), and kills others without waiting.
 		Plan: userns.Plan{NonDumpable: true, Orphan: l.opts.Detach && l.notify != nil},
 	}
+	lendTrace(l.files)
 	conn, proc, err := l.startShim(p)
 	attached.handOver()
 	if err != nil {
@@ -67,6 +69,7 @@ func (l *launch) begin(s Streams) (int, error) {
 
 // converse goes through the messages up to Started.
 func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
+	defer trace.Begin("follow the shim to Started").End()
 	m, err := l.expect(conn, start.KindCreated)
 	if err != nil {
 		return l.whyShimDied(proc, err)
@@ -99,6 +102,7 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 // before it goes on where the kernel does not let us, or forked by the keeper, where
 // that alone can be its parent.
 func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
+	defer trace.Begin("start the shim").End()
 	if l.stand == nil {
 		return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
 	}
@@ -149,6 +153,7 @@ func (l *launch) endHalfStarted(err error) {
 var errBrokeOff = errors.New("its shim was killed")
 
 func (l *launch) expect(conn *stage.Conn, want start.Kind) (*start.Message, error) {
+	defer trace.Wait(string(want)).End()
 	var m start.Message
 	files, err := conn.Recv(&m)
 	stage.CloseFiles(files)

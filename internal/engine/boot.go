@@ -12,6 +12,7 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/host"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // After a boot nothing of ours runs until somebody starts it. For a user who
@@ -43,6 +44,7 @@ const bootCommand = "start --all --filter should-start-on-boot=true"
 // after a reboot, or says once what is missing. A container is made all the same
 // where that fails.
 func (e *Engine) readyForRestart(c *record.Container) {
+	defer trace.Begin("see to restarts after a boot").End()
 	if c.Restart.Name != "" {
 		e.readyWith(c, thisSystemd())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/version"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
@@ -19,6 +20,7 @@ import (
 
 // configure fills in what the shim is told.
 func (l *launch) configure() error {
+	defer trace.Begin("make the configuration").End()
 	p, c := l.plan, &l.cfg
 	c.Version, c.ID, c.Name, c.Root = version.Version, l.id, l.rec.Name, l.e.Store.Root
 	c.Dir = l.e.Store.ContainerDir(l.id)

@@ -17,6 +17,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/unwind"
 	"github.com/rc-containers/rc/slirp"
 )
@@ -112,6 +113,7 @@ func (l *launch) create(imageRef string, limit func() error) error {
 }
 
 func (l *launch) closeFiles() {
+
 	for name, f := range l.files {
 		if name != "life" { // closed with its path
 			_ = f.Close()
@@ -123,6 +125,7 @@ func (l *launch) closeFiles() {
 }
 
 func (l *launch) findImage(ref string) error {
+	defer trace.Begin("find the image").End()
 	if l.opts.Rootfs != "" {
 		return nil
 	}
@@ -136,6 +139,7 @@ func (l *launch) findImage(ref string) error {
 }
 
 func (l *launch) enterHome() error {
+	defer trace.Begin("greet the keeper").End()
 	id := make([]byte, 32)
 	if _, err := unix.Getrandom(id, 0); err != nil { // crypto/rand would cost rc's start 0.1 ms
 		return hint.New("make an id", err, "")
@@ -148,6 +152,7 @@ func (l *launch) enterHome() error {
 
 // design decides everything that can be decided before anything is made.
 func (l *launch) design() error {
+	defer trace.Begin("design: flags + image into a spec").End()
 	in := &spec.Input{
 		ID: l.id, Options: l.opts, Image: l.image, Dir: l.e.Store.ContainerDir(l.id),
 		Mapping: &l.home.mapping, Environ: os.Environ(),
@@ -184,6 +189,7 @@ func (l *launch) design() error {
 // claim takes what must be unique: the id's life lock first, so that nobody
 // takes the rest for leftovers, then the name and the id file.
 func (l *launch) claim() error {
+	defer trace.Begin("claim: life lock, name").End()
 	life, err := l.e.Store.TakeLife(l.id)
 	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 100; try++ {
 		time.Sleep(time.Millisecond) // a sweep of leftovers looks at our new file
@@ -229,6 +235,7 @@ func (l *launch) provide() error {
 
 // openFilter hands the shim the compiled filter of the container, if it has one.
 func (l *launch) openFilter() error {
+	defer trace.Begin("open the seccomp filter").End()
 	a := &l.cfg.Again
 	if a.Unconfined {
 		return nil

@@ -22,6 +22,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -62,6 +63,7 @@ func (h *home) close() {
 
 // Open prepares the state root; see record.DefaultRoot.
 func Open(rootFlag string) (*Engine, error) {
+	defer trace.Begin("open the state root").End()
 	root, err := record.DefaultRoot(rootFlag)
 	if err != nil {
 		return nil, err
@@ -354,6 +356,7 @@ func workingDir() string {
 // Close lets the keeper go when it has nothing else to do, and starts what was
 // found dead although its policy says otherwise.
 func (e *Engine) Close() {
+	defer trace.Begin("let go of the keeper").End()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reviveAll(e.revive)

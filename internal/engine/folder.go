@@ -12,11 +12,13 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/userns"
 )
 
 // record makes the container's folder and what keeps its image.
 func (l *launch) record() error {
+	defer trace.Begin("make the folder, write container.json").End()
 	dir := l.e.Store.ContainerDir(l.id)
 	for _, d := range []string{dir, filepath.Join(dir, "upper"), filepath.Join(dir, "work")} {
 		mode := uint32(0o700)
@@ -98,6 +100,7 @@ func (l *launch) fillRecord() {
 // and the shim's own restarts begin from. Nobody reads it before the container has
 // a state, so it needs no rename.
 func (l *launch) keepConfig() error {
+	defer trace.Begin("encode and write config.json").End()
 	if l.fresh {
 		if err := l.enlist(); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // asked are the limits of the container and the place of its group, and whether a
@@ -36,6 +37,7 @@ func (e *Engine) place(p cgroup.Place) (*cgroup.Subtree, error) {
 // limit gives the container its cgroup. Without a delegated subtree it runs
 // without one, unless it asked for a limit or a place.
 func (l *launch) limit() error {
+	defer trace.Begin("find or make the cgroup").End()
 	limits, place, must := l.asked()
 	l.forget()
 	if place.Mode == cgroup.PlaceDisabled {

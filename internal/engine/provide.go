@@ -13,6 +13,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // obtain finds the image, and pulls it where --pull says so.
@@ -147,6 +148,7 @@ func (e *Engine) dropStaleName(name string) bool {
 // writeNetworkFiles makes what the container sees as /etc/hosts, hostname and
 // resolv.conf.
 func (l *launch) writeNetworkFiles() error {
+	defer trace.Begin("write hosts, hostname, resolv.conf").End()
 	dir := l.e.Store.ContainerDir(l.id)
 	texts, err := l.networkTexts()
 	if err != nil {

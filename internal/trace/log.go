@@ -34,7 +34,7 @@ func (l *Log) Aside(name string) Span {
 	if l == nil {
 		return Span{}
 	}
-	return Span{log: l, name: name, began: now(), lane: asideLane}
+	return Span{log: l, name: name, began: now(), kind: aside}
 }
 
 func (l *Log) keep(m Mark) {

@@ -22,7 +22,8 @@ const nameSize = 41
 type slot struct {
 	began, took int64
 	ready       atomic.Uint32 // nonzero once the rest is written
-	role, lane  uint8
+	role        Role
+	kind        Kind
 	size        uint8
 	name        [nameSize]byte
 }
@@ -110,7 +111,7 @@ func (m *memory) put(of Role, mark Mark) {
 		return
 	}
 	s := &m.table.slots[i]
-	s.began, s.took, s.role, s.lane = mark.Began, mark.Took, uint8(of), mark.Lane
+	s.began, s.took, s.role, s.kind = mark.Began, mark.Took, of, mark.Kind
 	s.size = uint8(copy(s.name[:], mark.Name))
 	s.ready.Store(1)
 }

@@ -42,11 +42,15 @@ const (
 
 var roles = [...]string{RC: "rc", Shim: "shim", Init: "init", Exec: "exec", Keeper: "keeper"}
 
-// Lanes keep apart what one process does at the same time: spans of one lane must
-// lie beside or within each other.
+// Kind says how a span is shown, as a set of bits.
+type Kind uint8
+
 const (
-	mainLane  = 0
-	asideLane = 1
+	// aside is another lane: spans of one lane lie beside or within each other, so what
+	// goes on at the same time needs its own.
+	aside Kind = 1 << iota
+	// waiting is for another process, whose spans say what for.
+	waiting
 )
 
 // here is where this process puts its marks; nil while nobody traces.
@@ -67,7 +71,7 @@ type Span struct {
 	log   *Log // of the keeper; else the process's own memory
 	name  string
 	began int64
-	lane  uint8
+	kind  Kind
 }
 
 // Begin begins what a process does on its way to the goal.
@@ -83,7 +87,15 @@ func Aside(name string) Span {
 	if here.Load() == nil {
 		return Span{}
 	}
-	return Span{name: name, began: now(), lane: asideLane}
+	return Span{name: name, began: now(), kind: aside}
+}
+
+// Wait is Begin of a time in which this process has nothing to do.
+func Wait(name string) Span {
+	if here.Load() == nil {
+		return Span{}
+	}
+	return Span{name: name, began: now(), kind: waiting}
 }
 
 // End ends it. Only then it is kept, so what never ends is not shown.
@@ -94,7 +106,7 @@ func (s Span) End() {
 }
 
 func (s Span) keep() {
-	m := Mark{Name: s.name, Began: s.began, Took: max(now()-s.began, 1), Lane: s.lane}
+	m := Mark{Name: s.name, Began: s.began, Took: max(now()-s.began, 1), Kind: s.kind}
 	if s.log != nil {
 		s.log.keep(m)
 	} else if to := here.Load(); to != nil {
@@ -115,7 +127,7 @@ type Mark struct {
 	Name  string
 	Began int64
 	Took  int64
-	Lane  uint8 `json:",omitempty"`
+	Kind  Kind `json:",omitempty"`
 }
 
 // clock pairs Go's monotonic clock with the kernel's, which all processes share: Go

@@ -90,8 +90,8 @@ func read(t *table) []mark {
 		if s.ready.Load() == 0 {
 			continue
 		}
-		m := mark{Mark{string(s.name[:min(int(s.size), len(s.name))]), s.began, s.took, s.lane}, Role(s.role)}
-		if m.role == 0 || int(m.role) >= len(roles) || m.Lane > asideLane || m.Took < 0 || m.Began <= 0 {
+		m := mark{Mark{string(s.name[:min(int(s.size), len(s.name))]), s.began, s.took, s.kind}, s.role}
+		if m.role == 0 || int(m.role) >= len(roles) || m.Kind > aside|waiting || m.Took < 0 || m.Began <= 0 {
 			continue
 		}
 		list = append(list, m)
@@ -139,10 +139,13 @@ func (m *mark) render(b []byte, origin int64) []byte {
 	b = append(append(append(b, `{"ph":"`...), "iX"[min(m.Took, 1)]), `","name":"`...)
 	b = append(append(b, clean(m.Name)...), `","pid":`...)
 	b = append(strconv.AppendInt(b, int64(m.role), 10), `,"tid":`...)
-	b = append(strconv.AppendInt(b, int64(m.Lane), 10), `,"ts":`...)
+	b = append(strconv.AppendInt(b, int64(m.Kind&aside), 10), `,"ts":`...)
 	b = micro(b, m.Began-origin)
 	if m.Took == 0 {
 		return append(b, `,"s":"p"}`...)
+	}
+	if m.Kind&waiting != 0 {
+		b = append(b, `,"cat":"wait","cname":"grey"`...)
 	}
 	return append(micro(append(b, `,"dur":`...), m.Took), '}')
 }
