@@ -27,6 +27,7 @@ import (
 	"github.com/rc-containers/rc/internal/boot"
 	"github.com/rc-containers/rc/internal/shim"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
 	_ "github.com/rc-containers/rc/userns/nsjoin"
 )
 
@@ -34,6 +35,7 @@ import (
 const conversation = 4
 
 func main() {
+	trace.Born()
 	role := filepath.Base(os.Args[0])
 	main, ok := roles[role]
 	if !ok || !started() {
@@ -48,7 +50,9 @@ func main() {
 		boot.Reserve()
 	}
 	unix.CloseOnExec(conversation)
-	os.Exit(main(stage.NewConn(conversation)))
+	code := main(stage.NewConn(conversation))
+	trace.Leave()
+	os.Exit(code)
 }
 
 // started tells whether another of our programs started this one: it left a socket

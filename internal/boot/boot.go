@@ -28,6 +28,7 @@ import (
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // box is the container as far as it is built.
@@ -79,6 +80,9 @@ func receive(conv *stage.Conn) (*box, error) {
 	for i, name := range m.Files {
 		b.files[name] = files[i]
 	}
+	trace.Join(b.files["trace"], trace.Init)
+	delete(b.files, "trace")
+	defer trace.Begin("decode the configuration").End()
 	if err := stage.Unseal(b.files["config"], b.cfg); err != nil {
 		return nil, err
 	}
@@ -107,6 +111,7 @@ func (b *box) build() error {
 // that we stand in now (cgroup_namespaces(7)), and where clone3 cannot place a
 // child into a cgroup, the shim has moved us since.
 func newCgroupNamespace() error {
+	defer trace.Begin("cgroup namespace").End()
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return hint.New("make the cgroup namespace", err, "")
 	}
@@ -118,6 +123,7 @@ func newCgroupNamespace() error {
 // groups: pivot_root(2) refuses a shared parent, and nothing that we mount may
 // travel out.
 func (b *box) attachRoot() error {
+	defer trace.Begin("attach the root file system").End()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return hint.New("make the mount namespace private", err, "")
 	}
@@ -150,6 +156,7 @@ func openAnchor() (*os.File, error) {
 }
 
 func (b *box) identifyHost() error {
+	defer trace.Begin("host name, lo").End()
 	if b.cfg.Inside.OwnUTS {
 		if err := unix.Sethostname([]byte(b.cfg.Spec.Hostname)); err != nil {
 			return hint.New(fmt.Sprintf("set the host name %q", b.cfg.Spec.Hostname), err, "use a shorter --hostname (64 bytes at most)")
@@ -170,6 +177,7 @@ func (b *box) identifyHost() error {
 
 // writeSysctls runs after /proc is mounted and before it is masked.
 func (b *box) writeSysctls() error {
+	defer trace.Begin("sysctls").End()
 	for key, value := range b.cfg.Spec.Linux.Sysctl {
 		path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
 		f, err := linux.OpenInRoot(int(b.root.Fd()), path, unix.O_WRONLY|unix.O_NOFOLLOW, 0)
@@ -186,6 +194,7 @@ func (b *box) writeSysctls() error {
 
 // sealRoot makes the root itself read-only, not what is mounted below it.
 func (b *box) sealRoot() error {
+	defer trace.Begin("read-only root").End()
 	if b.cfg.Spec.Root == nil || !b.cfg.Spec.Root.Readonly {
 		return nil
 	}
@@ -199,6 +208,7 @@ func (b *box) sealRoot() error {
 // the new one and the unmount drops it (pivot_root(2), NOTES): no folder for the
 // old root is needed in the image.
 func (b *box) pivot() error {
+	defer trace.Begin("pivot_root").End()
 	if err := unix.Fchdir(int(b.root.Fd())); err != nil {
 		return hint.New("enter the root file system", err, "")
 	}
@@ -216,6 +226,7 @@ func (b *box) pivot() error {
 
 // ready reports that the container is built and waits for the order to run.
 func (b *box) ready(conv *stage.Conn) error {
+	defer trace.Wait("Ready sent, until Exec").End()
 	m := start.Message{Kind: start.KindReady}
 	var files []*os.File
 	if b.pty != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // capNumbers is linux/capability.h, in its order: the index is the number.
@@ -43,6 +44,7 @@ next:
 // dropBounding takes what is not granted out of reach of every later execve,
 // set-uid programs included (capabilities(7), "Capability bounding set").
 func (b *box) dropBounding() error {
+	defer trace.Begin("drop capabilities").End()
 	keep, err := capMask(b.cfg.Spec.Process.Capabilities.Bounding)
 	if err != nil {
 		return err
@@ -64,6 +66,7 @@ func (b *box) dropBounding() error {
 // calls: the library's wrappers change every thread, which is not needed before
 // an execve and not safe after a raw clone.
 func (b *box) become() error {
+	defer trace.Begin("become the payload's user").End()
 	if err := b.setGroups(); err != nil {
 		return err
 	}

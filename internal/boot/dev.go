@@ -9,6 +9,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // DeviceNodes are the only ones in a container (runtime-spec, config-linux.md,
@@ -25,6 +26,7 @@ var devLinks = [][2]string{
 // populateDev fills the fresh tmpfs on /dev. It is ours alone until the payload
 // runs, so plain names below its descriptor are safe.
 func (b *box) populateDev() error {
+	defer trace.Begin("devices").End()
 	dev, err := linux.OpenInRoot(int(b.root.Fd()), "/dev", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return hint.New("open /dev", err, "")
@@ -73,6 +75,7 @@ func touch(dir *os.File, name string) (*os.File, error) {
 // maskPaths hides and write-protects what Docker does below /proc and /sys.
 // Paths that this kernel does not have are skipped.
 func (b *box) maskPaths() error {
+	defer trace.Begin("mask paths").End()
 	var cover *os.File // one empty read-only tmpfs serves every folder
 	for _, p := range b.cfg.Spec.Linux.MaskedPaths {
 		f, err := linux.OpenInRoot(int(b.root.Fd()), p, unix.O_PATH, 0)
@@ -158,6 +161,7 @@ func (b *box) protect(p string) error {
 // openTerminal makes the container's terminal in its own devpts, so that its
 // name inside is right and no terminal of the host is reachable.
 func (b *box) openTerminal() error {
+	defer trace.Begin("terminal").End()
 	if !b.cfg.Spec.Process.Terminal {
 		return nil
 	}

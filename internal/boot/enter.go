@@ -11,6 +11,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // enter gives up everything that the payload must not have and executes it. On
@@ -30,6 +31,7 @@ func (b *box) enter(conv *stage.Conn) (int, error) {
 			return 0, err
 		}
 	}
+	trace.Leave() // nothing of it is left when the payload comes
 	if err := linux.CloexecFrom(3); err != nil {
 		return 0, hint.New("close the runtime's descriptors", err, "")
 	}
@@ -53,6 +55,7 @@ func (b *box) enter(conv *stage.Conn) (int, error) {
 // connectStreams hands the pipes to the payload's user: /dev/stdout is opened
 // anew by programs that log there, which asks for ownership.
 func (b *box) connectStreams() error {
+	defer trace.Begin("streams").End()
 	if !b.cfg.Spec.Process.Terminal && !b.cfg.Inside.Stdin {
 		null, err := openNothing()
 		if err != nil {
@@ -99,6 +102,7 @@ func openNothing() (*os.File, error) {
 }
 
 func (b *box) newKeyring() error {
+	defer trace.Begin("session keyring").End()
 	owner := -1
 	if b.cfg.Inside.Keyring != 0 {
 		owner = int(b.cfg.Inside.Keyring)
@@ -112,6 +116,7 @@ func (b *box) newKeyring() error {
 // restrictScope keeps a container in the host's network namespace away from
 // abstract sockets of the host's programs (D-Bus, X11), where the kernel can.
 func (b *box) restrictScope() error {
+	defer trace.Begin("Landlock").End()
 	if !b.cfg.Inside.HostNet || linux.Without(linux.LandlockScope) {
 		return nil
 	}
@@ -132,6 +137,7 @@ var rlimits = map[string]int{
 }
 
 func (b *box) setLimits() error {
+	defer trace.Begin("limits").End()
 	for _, l := range b.cfg.Spec.Process.Rlimits {
 		which, ok := rlimits[l.Type]
 		if !ok {
@@ -148,6 +154,7 @@ func (b *box) setLimits() error {
 }
 
 func (b *box) loadSeccomp() error {
+	defer trace.Begin("load the seccomp filter").End()
 	f := b.files["seccomp"]
 	if f == nil {
 		if b.cfg.Inside.Seccomp {

@@ -12,6 +12,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // Exec runs as rc-exec: one more process in a container that runs already. The
@@ -61,6 +62,9 @@ func receiveExec(conv *stage.Conn) (*box, error) {
 	for i, name := range m.Files {
 		b.files[name] = files[i]
 	}
+	trace.Join(b.files["trace"], trace.Exec)
+	delete(b.files, "trace")
+	defer trace.Begin("decode the configuration").End()
 	var c start.ExecConfig
 	if b.files["config"] == nil {
 		return b, errors.New("receive the configuration: it did not come")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 const machineID = "/etc/machine-id"
@@ -19,6 +20,7 @@ const machineID = "/etc/machine-id"
 // there to answer; and what it writes then it has to mount, which takes CAP_SYS_ADMIN
 // (machine-id(5), "First Boot Semantics"). It takes the id from $container_uuid.
 func (b *box) prepareMachineID() error {
+	defer trace.Begin("machine id").End()
 	if !b.cfg.Inside.System || !b.has("/usr/lib/systemd/systemd") && !b.has("/lib/systemd/systemd") {
 		return nil
 	}

@@ -14,10 +14,12 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // mountAll makes the mounts of the runtime-spec in their order.
 func (b *box) mountAll() error {
+	defer trace.Begin("mounts").End()
 	copyUp := map[int]bool{}
 	for _, i := range b.cfg.Inside.CopyUp {
 		copyUp[i] = true
@@ -104,6 +106,7 @@ func parseOptions(list []string) (o options) {
 
 // mountNew mounts a new file system: proc, sysfs, tmpfs, devpts, mqueue, cgroup2.
 func (b *box) mountNew(m *specs.Mount) error {
+	defer trace.Begin(m.Destination).End()
 	op := fmt.Sprintf("mount %s on %s", m.Type, m.Destination)
 	kind := m.Type
 	if kind == "cgroup" {
@@ -148,6 +151,7 @@ func newMountFix(kind string, err error) string {
 
 // mountBind attaches a detached tree that the shim opened in the caller's view.
 func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
+	defer trace.Begin(m.Destination).End()
 	op := fmt.Sprintf("mount %s on %s", m.Source, m.Destination)
 	tree := b.files["mount-"+strconv.Itoa(i)]
 	if tree == nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // identity is who the payload runs as, in the container's ids.
@@ -27,6 +28,7 @@ const maxDatabase = 16 << 20
 // resolveUser looks the user up in the image's own files. It runs after
 // pivot_root, so whatever /etc/passwd links to is inside the container.
 func (b *box) resolveUser() error {
+	defer trace.Begin("resolve the user").End()
 	passwd, err := openDatabase("/etc/passwd")
 	if err != nil {
 		return err
@@ -118,6 +120,7 @@ func inside(id int, first, size uint32) bool {
 // enterWorkdir makes the working directory if it is missing, as Docker does, and
 // enters it. It stays entered across the execve.
 func (b *box) enterWorkdir() error {
+	defer trace.Begin("working folder").End()
 	dir := b.workdir()
 	err := unix.Chdir(dir)
 	if errors.Is(err, unix.ENOENT) {
@@ -164,6 +167,7 @@ func checkWorkdir(dir string) error {
 // findCommand resolves the command like execvp(3), before the container is
 // reported as made, so that an unknown one is exit code 127 with nothing run.
 func (b *box) findCommand() error {
+	defer trace.Begin("find the command").End()
 	p := b.cfg.Spec.Process
 	b.setHome()
 	name := p.Args[0]

@@ -113,7 +113,6 @@ func (l *launch) create(imageRef string, limit func() error) error {
 }
 
 func (l *launch) closeFiles() {
-
 	for name, f := range l.files {
 		if name != "life" { // closed with its path
 			_ = f.Close()
