@@ -6,7 +6,7 @@ package layers
 const module = "github.com/rc-containers/rc/"
 
 // leaves may be imported by everybody and import only each other.
-var leaves = []string{"internal/hint", "internal/linux", "internal/atomicfile", "internal/unwind", "internal/version", "internal/trace"}
+var leaves = []string{"internal/hint", "internal/linux", "internal/atomicfile", "internal/unwind", "internal/version", "internal/lazyjson", "internal/trace"}
 
 // allowed lists, for each package of ours, the packages of ours that it may
 // import besides the leaves. A package that is not listed here is an error too:
