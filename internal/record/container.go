@@ -2,7 +2,6 @@ package record
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/lazyjson"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -191,7 +191,7 @@ func syncRecord(dir string) error {
 }
 
 func saveJSON(path string, v any, d atomicfile.Durability) error {
-	data, err := json.Marshal(v)
+	data, err := lazyjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
@@ -242,7 +242,7 @@ func loadJSON(path string, v any) error {
 	if len(bytes.Trim(data, "\x00")) == 0 {
 		return &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := lazyjson.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return nil

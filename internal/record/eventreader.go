@@ -2,7 +2,6 @@ package record
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/lazyjson"
 )
 
 // EventReader reads the stream of events from one place on, across the files that
@@ -136,7 +137,7 @@ func (r *EventReader) read(each func(*Event) error) (more bool, err error) {
 		}
 		var e Event
 		// A line that a full disk has cut off is none.
-		if json.Unmarshal(data[:end], &e) == nil && e.Type != "" {
+		if lazyjson.Unmarshal(data[:end], &e) == nil && e.Type != "" {
 			if err := each(&e); err != nil {
 				return false, err
 			}

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/lazyjson"
 )
 
 // Event is one thing that happened to an object of the user's, with the field
@@ -48,7 +49,7 @@ func (s *Store) EventsPath() string { return s.Path("events") }
 // reason for which the event is not in the stream.
 func (s *Store) AppendEvent(kind, action, id string, attributes map[string]string) error {
 	now := time.Now()
-	line, err := json.Marshal(&Event{kind, action, Actor{id, attributes}, now.Unix(), now.UnixNano()})
+	line, err := lazyjson.Marshal(&Event{kind, action, Actor{id, attributes}, now.Unix(), now.UnixNano()})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/lazyjson"
 )
 
 // How whiteouts stand in the layer folders of an image.
@@ -138,7 +139,7 @@ func (s *Store) loadImage(id string) (*Image, error) {
 		return nil, hint.New("read image "+id[:12], err, "")
 	}
 	img := new(Image)
-	if err := json.Unmarshal(data, img); err != nil {
+	if err := lazyjson.Unmarshal(data, img); err != nil {
 		return nil, hint.New("read image "+id[:12], err, "pull it again: rc rmi -f "+id[:12]+", then rc pull")
 	}
 	for i, dir := range img.Layers {

@@ -5,7 +5,6 @@
 package stage
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/lazyjson"
 )
 
 const (
@@ -65,7 +66,7 @@ func (c *Conn) SetDeadline(t time.Time) error { return c.f.SetDeadline(t) }
 
 // Send writes one message with descriptors beside it, which it only borrows.
 func (c *Conn) Send(v any, files ...*os.File) error {
-	data, err := json.Marshal(v)
+	data, err := lazyjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
@@ -143,7 +144,7 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 		CloseFiles(files)
 		return nil, ErrTooLarge
 	}
-	if err := json.Unmarshal(buf[:n], v); err != nil {
+	if err := lazyjson.Unmarshal(buf[:n], v); err != nil {
 		CloseFiles(files)
 		return nil, fmt.Errorf("decode message: %w", err)
 	}

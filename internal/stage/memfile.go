@@ -2,13 +2,14 @@ package stage
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/lazyjson"
 )
 
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
@@ -61,22 +62,22 @@ func Unseal(f *os.File, v any) error {
 // Encode is JSON; behind a NUL, which JSON never holds, come the strings that it
 // cannot carry (rawbytes.go).
 func Encode(v any) ([]byte, error) {
-	data, err := json.Marshal(v)
+	data, err := lazyjson.Marshal(v)
 	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) { // the encoder's mark of bytes that are no UTF-8
 		return data, err
 	}
-	raw, err := json.Marshal(rawStrings(v))
+	raw, err := lazyjson.Marshal(rawStrings(v))
 	return append(append(data, 0), raw...), err
 }
 
 // Decode reads what Encode made.
 func Decode(data []byte, v any) error {
 	text, rest, beside := bytes.Cut(data, []byte{0})
-	if err := json.Unmarshal(text, v); err != nil || !beside {
+	if err := lazyjson.Unmarshal(text, v); err != nil || !beside {
 		return err
 	}
 	var raw [][]byte
-	if err := json.Unmarshal(rest, &raw); err != nil {
+	if err := lazyjson.Unmarshal(rest, &raw); err != nil {
 		return err
 	}
 	if !restoreStrings(v, raw) {
