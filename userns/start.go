@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 const (
@@ -97,6 +98,7 @@ type starting struct {
 
 // exec starts the program with the descriptors of the convention.
 func (p *Program) exec() (*starting, error) {
+	defer trace.Aside("fork and execve").End()
 	report := firstFile + len(p.Files)
 	plan, err := p.Plan.seal(report, p.Setsid)
 	if err != nil {
@@ -165,6 +167,7 @@ func (p *Program) forkExec(files []*os.File, report int) (int, error) {
 //	child                ◄────      go
 //	READY                ────►
 func (s *starting) converse(p *Program) (*Process, error) {
+	defer trace.Aside("constructor: namespaces, maps").End()
 	current := s.first
 	for {
 		m, err := receive(s.sock, current.PidFD)

@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // serveCaller obeys the attached rc until it leaves.
@@ -107,6 +108,7 @@ func (s *shim) deliver(sig unix.Signal) error {
 // listen opens the control socket. It exists before init is ready, so that a
 // container in the making can be killed.
 func (s *shim) listen() error {
+	defer trace.Begin("open the control socket").End()
 	if s.control == nil { // else the program before us has opened it
 		path, err := s.store.ControlPath(s.cfg.ID)
 		if err != nil {
@@ -156,6 +158,7 @@ func (s *shim) haltAccept() (resume func()) {
 }
 
 func (s *shim) closeControl() {
+	defer trace.Begin("close the control socket").End()
 	if s.control != nil {
 		_ = s.control.Close()
 		s.control = nil

@@ -14,6 +14,7 @@ import (
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // stay waits for the payload's end and winds the container up: streams first, so
@@ -36,13 +37,16 @@ func (s *shim) stay() int {
 	s.dropConsole()
 	s.streams.finish(2 * time.Second)
 	wait, again := s.judge(code, oom)
+	down := trace.Begin("take down")
 	s.undo.Run()
+	down.End()
 	s.helperGone()
 	s.endBinds()
 	s.tellEnd(code)
 	if again {
 		_ = s.save(atomicfile.Fast) // it says "restarting": nobody's last word
 		s.farewell(&start.Exit{Code: code, OOMKilled: oom})
+		trace.Leave() // the next life is another trace
 		return s.awaitRestart(wait)
 	}
 	err = nil
@@ -89,6 +93,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 
 // tellEnd writes the events of an end.
 func (s *shim) tellEnd(code int) {
+	defer trace.Begin("write the end's events").End()
 	st := s.snapshot()
 	s.event("die", map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(st.Finished.Sub(st.Started).Seconds()))})
 	s.mu.Lock()
@@ -103,6 +108,7 @@ func (s *shim) tellEnd(code int) {
 // and waiting ones leave with it, even if another life follows, as Docker's do.
 // Without one, it also gives up what the shim is known by.
 func (s *shim) farewell(exit *start.Exit) {
+	defer trace.Begin("tell the end").End()
 	again := s.snapshot().Status == record.Restarting
 	if !again { // before anybody hears of the end: they may remove it at once
 		s.closeControl()
@@ -144,6 +150,7 @@ func (s *shim) ended() <-chan struct{} {
 // reapInit returns the payload's exit code: its own, or 128+n for signal n. From
 // then on the shim does not execute itself: endings is locked.
 func (s *shim) reapInit() (int, error) {
+	defer trace.Wait("the payload's end").End()
 	_ = linux.WaitPidfd(s.init.PidFD)
 	s.endings.Lock()
 	ws, err := s.init.Wait()
@@ -270,6 +277,7 @@ func (s *shim) helperGone() {
 // folder is renamed away at once, so that a crash leaves at worst a folder in
 // trash/, which the next command deletes.
 func Remove(store *record.Store, id, name, image string, volumes []string) error {
+	defer trace.Begin("remove the container").End()
 	if name != "" {
 		if err := store.DropName(name, id); err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
@@ -15,6 +17,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // The back-off between restarts is Docker's (moby, restartmanager.go): doubled
@@ -53,14 +56,35 @@ func shallRestart(p record.RestartPolicy, code, restarts int, stopped bool) bool
 // container whose folder is gone was removed by somebody, and ends with this life;
 // where the disk does not answer, what was read last holds.
 func (s *shim) policy() record.RestartPolicy {
+	edition := s.edition()
+	if edition == s.read && edition != (edited{}) {
+		return s.known.Restart
+	}
 	c, err := s.store.LoadContainer(s.cfg.ID)
 	switch {
 	case err == nil:
-		s.known = known{c.Name, c.ImageName, c.Labels, c.Restart}
+		s.known, s.read = known{c.Name, c.ImageName, c.Labels, c.Restart}, edition
 	case s.removed():
 		s.known.Restart = record.RestartPolicy{}
 	}
 	return s.known.Restart
+}
+
+// edited tells one text of the record from the next: each is a file of its own, but
+// for one that was written over on a full disk.
+type edited struct {
+	ino            uint64
+	size           int64
+	changed, wrote unix.Timespec
+}
+
+// edition is that of the record as it stands; zero where it cannot be seen.
+func (s *shim) edition() edited {
+	var st unix.Stat_t
+	if unix.Lstat(filepath.Join(s.cfg.Dir, "container.json"), &st) != nil {
+		return edited{}
+	}
+	return edited{st.Ino, st.Size, st.Ctim, st.Mtim}
 }
 
 // removed tells whether somebody took the container's folder away, apart from a
@@ -280,6 +304,7 @@ func (s *shim) regroup() error {
 
 // event appends to the user's stream. It never fails anything.
 func (s *shim) event(action string, more map[string]string) {
+	defer trace.Begin("write an event").End()
 	attributes := map[string]string{}
 	for k, v := range s.known.Labels {
 		attributes[k] = v

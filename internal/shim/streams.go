@@ -13,6 +13,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/logs"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // streams carry the payload's standard streams. The payload never holds a
@@ -264,6 +265,7 @@ func (s *streams) detach() { s.leave(s.first) }
 // ever (--pid=host, a descriptor passed through a shared socket): for what such a
 // one may still write, nobody waits longer than the bound.
 func (s *streams) finish(bound time.Duration) {
+	defer trace.Begin("drain the streams").End()
 	drained := make(chan struct{})
 	go func() { s.pumps.Wait(); close(drained) }()
 	select {

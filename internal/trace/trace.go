@@ -51,6 +51,8 @@ const (
 	aside Kind = 1 << iota
 	// waiting is for another process, whose spans say what for.
 	waiting
+	// apart is a third lane.
+	apart
 )
 
 // here is where this process puts its marks; nil while nobody traces.
@@ -88,6 +90,14 @@ func Aside(name string) Span {
 		return Span{}
 	}
 	return Span{name: name, began: now(), kind: aside}
+}
+
+// Apart is Aside for what goes on beside that.
+func Apart(name string) Span {
+	if here.Load() == nil {
+		return Span{}
+	}
+	return Span{name: name, began: now(), kind: apart}
 }
 
 // Wait is Begin of a time in which this process has nothing to do.

@@ -171,7 +171,7 @@ func TestWildMarks(t *testing.T) {
 		s.ready.Store(1)
 	}
 	tab.slots[0].role = 200
-	tab.slots[1].kind = 9
+	tab.slots[1].kind = 99
 	tab.slots[2].took = -1
 	tab.slots[3].began = 0
 	copy(tab.slots[4].name[:], "\"]}\x1b[2J</script>")

@@ -91,7 +91,7 @@ func read(t *table) []mark {
 			continue
 		}
 		m := mark{Mark{string(s.name[:min(int(s.size), len(s.name))]), s.began, s.took, s.kind}, s.role}
-		if m.role == 0 || int(m.role) >= len(roles) || m.Kind > aside|waiting || m.Took < 0 || m.Began <= 0 {
+		if m.role == 0 || int(m.role) >= len(roles) || m.Kind > aside|waiting|apart || m.Took < 0 || m.Began <= 0 {
 			continue
 		}
 		list = append(list, m)
@@ -139,7 +139,7 @@ func (m *mark) render(b []byte, origin int64) []byte {
 	b = append(append(append(b, `{"ph":"`...), "iX"[min(m.Took, 1)]), `","name":"`...)
 	b = append(append(b, clean(m.Name)...), `","pid":`...)
 	b = append(strconv.AppendInt(b, int64(m.role), 10), `,"tid":`...)
-	b = append(strconv.AppendInt(b, int64(m.Kind&aside), 10), `,"ts":`...)
+	b = append(strconv.AppendInt(b, int64(m.Kind&(aside|apart)), 10), `,"ts":`...)
 	b = micro(b, m.Began-origin)
 	if m.Took == 0 {
 		return append(b, `,"s":"p"}`...)
