@@ -18,6 +18,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -190,6 +191,7 @@ func (s *shim) execSelf(h *handover, to *sleep) error {
 	}
 	// Its default would end the next program before that has a handler (reopen.go).
 	signal.Ignore(unix.SIGUSR2)
+	trace.Leave() // the next program has no table
 	err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 	signal.Notify(s.called, unix.SIGUSR2)
 	return err
