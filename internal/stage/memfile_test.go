@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -106,8 +105,7 @@ func TestUnsealRefuses(t *testing.T) {
 }
 
 func TestSealRefusesWhatHasNoJSON(t *testing.T) {
-	var unsupported *json.UnsupportedTypeError
-	if _, err := Seal("test", make(chan int)); !errors.As(err, &unsupported) {
+	if _, err := Seal("test", make(chan int)); err == nil || !strings.Contains(err.Error(), "chan int") {
 		t.Errorf("%v", err)
 	}
 }
