@@ -36,11 +36,14 @@ import (
 // withoutCgroups gives tree, or a clone of the same place in which the host's
 // cgroup mounts are covered for good. real is where tree was cloned from.
 func (s *shim) withoutCgroups(tree *os.File, real string, mount *specs.Mount) (*os.File, error) {
-	if real == "" {
+	if real == "" || plain(tree, mount) {
 		return tree, nil
 	}
+	if s.cgroups == nil {
+		s.cgroups = cgroupMounts()
+	}
 	var below []string
-	for _, at := range cgroupMounts() {
+	for _, at := range s.cgroups {
 		switch {
 		case real == at || strings.HasPrefix(real, at+"/"):
 			_ = tree.Close()
@@ -69,6 +72,22 @@ func (s *shim) withoutCgroups(tree *os.File, real string, mount *specs.Mount) (*
 		return nil, hint.New("mount "+mount.Source+" without the host's cgroups", unwrapErrno(err), "")
 	}
 	return tree, nil
+}
+
+// plain tells whether a tree shows no cgroup for a simple reason: it is one file, or
+// a folder without what is mounted below it, of a file system that is another. (An
+// overlay could be one of theirs.) To find out for sure costs as much as the mount.
+func plain(tree *os.File, mount *specs.Mount) bool {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if unix.Fstat(int(tree.Fd()), &st) != nil || unix.Fstatfs(int(tree.Fd()), &fs) != nil {
+		return false
+	}
+	switch fs.Type {
+	case unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC:
+		return false
+	}
+	return st.Mode&unix.S_IFMT != unix.S_IFDIR || !slices.Contains(mount.Options, "rbind")
 }
 
 // cgroupMounts lists where cgroup file systems are visible (proc_pid_mountinfo(5)).

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,123 +14,14 @@ import (
 	"github.com/rc-containers/rc/internal/boot"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
-	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
-	"github.com/rc-containers/rc/userns"
+	"github.com/rc-containers/rc/internal/trace"
 )
-
-// joinOrder is the order of setns(2): the user namespace first gives the rights
-// over those that it owns.
-var joinOrder = []struct {
-	name string
-	kind int
-}{
-	{"join-user", unix.CLONE_NEWUSER}, {"join-net", unix.CLONE_NEWNET}, {"join-ipc", unix.CLONE_NEWIPC},
-	{"join-uts", unix.CLONE_NEWUTS}, {"join-pid", unix.CLONE_NEWPID},
-}
-
-// cloneInit makes the container's first process and sends it everything.
-func (s *shim) cloneInit() error {
-	if err := s.giveCgroup(); err != nil {
-		return err
-	}
-	message, files, err := s.initMessage()
-	defer stage.CloseFiles(files)
-	if err != nil {
-		return err
-	}
-	ours, theirs, err := stage.Pair()
-	if err != nil {
-		return err
-	}
-	defer theirs.Close()
-	s.conv = ours
-	if len(files) > stage.MaxFiles { // a descriptor each; the kernel passes 253 (SCM_MAX_FD)
-		return hint.Newf("give the container its mounts", "mount folders above them, or copy files together into one folder",
-			"bind mounts and volumes are %d too many", len(files)-stage.MaxFiles)
-	}
-	if err := ours.Send(message, files...); err != nil { // waits in the socket until init reads it
-		return fmt.Errorf("send the configuration to the container's init: %w", err)
-	}
-	payload, err := s.streams.open(s.cfg.Spec.Process.Terminal, s.cfg.Inside.Stdin)
-	if err != nil {
-		return err
-	}
-	defer stage.CloseFiles(payload[:])
-	p := &userns.Program{
-		Path:  linux.ProcFD(s.files["program"]),
-		Args:  []string{"rc-boot", s.cfg.ID[:12]},
-		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
-		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
-		Thread: s.approximation(),
-	}
-	s.passSockets(p)
-	s.plan(p)
-	return s.spawn(p)
-}
-
-// plan says which namespaces are joined and which are new.
-func (s *shim) plan(p *userns.Program) {
-	p.Plan = userns.Plan{
-		Clone: s.cfg.Clone, Fork: true, UIDMap: s.cfg.UIDMap, GIDMap: s.cfg.GIDMap,
-		BecomeRoot: true, NonDumpable: true,
-	}
-	if len(s.cfg.UIDMap) == 1 && s.cfg.UIDMap[0].Size == 1 {
-		p.Plan.DenySetgroups = true
-	}
-	add := func(f *os.File) int {
-		p.Files = append(p.Files, f)
-		return 4 + len(p.Files) // the first of Files is descriptor 5
-	}
-	for _, j := range joinOrder {
-		if f := s.files[j.name]; f != nil {
-			p.Plan.Join = append(p.Plan.Join, userns.Join{FD: add(f), Type: j.kind})
-		}
-	}
-	if f := s.files["cgroup"]; f != nil && !linux.Without(linux.CloneIntoCgroup) {
-		p.Plan.CgroupFD = add(f)
-	}
-}
-
-// spawn starts init, into its cgroup at birth where the kernel allows, else by
-// writing cgroup.procs before it goes on.
-func (s *shim) spawn(p *userns.Program) error {
-	move := func(pid int) error {
-		if s.group == nil {
-			return nil
-		}
-		return s.group.AddPayload(pid)
-	}
-	if p.Plan.CgroupFD == 0 {
-		p.Prepare = move
-	}
-	proc, err := userns.Start(p)
-	if err != nil && p.Plan.CgroupFD != 0 && cgroupRefused(err) {
-		p.Plan.CgroupFD, p.Prepare = 0, move
-		proc, err = userns.Start(p)
-	}
-	if err != nil {
-		return err
-	}
-	s.init = proc
-	s.undo.Push(s.killAll)
-	began, _ := linux.StartTime(proc.PID)
-	s.update(func(st *record.State) { st.PID, st.PIDStart = proc.PID, began })
-	return s.adjustOOMScore(proc.PID)
-}
-
-func cgroupRefused(err error) bool {
-	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOSYS, unix.E2BIG} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
 
 // initMessage gathers init's configuration and descriptors.
 func (s *shim) initMessage() (*start.Message, []*os.File, error) {
+	defer trace.Begin("open mounts and devices").End()
 	if err := s.prepareBinds(); err != nil {
 		return nil, nil, err
 	}
@@ -180,6 +70,9 @@ func (s *shim) initMessage() (*start.Message, []*os.File, error) {
 	inside.System = s.cfg.Systemd != ""
 	inside.Without, inside.Rows, inside.Cols = s.cfg.Without, s.cfg.Rows, s.cfg.Cols
 	init := &start.InitConfig{Spec: s.cfg.Spec, Inside: inside}
+	if f := trace.File(); f != nil {
+		add("trace", f)
+	}
 	s.serviceConfig(init)
 	config, err := stage.Seal("rc-init", init)
 	if err != nil {
@@ -259,10 +152,13 @@ func (s *shim) hideRuntime(real string, mount *specs.Mount) error {
 	if real == "" {
 		return nil
 	}
-	where, err := filepath.EvalSymlinks(s.cfg.Runtime)
-	if err != nil {
-		where = s.cfg.Runtime
+	if s.hidden == "" {
+		var err error
+		if s.hidden, err = filepath.EvalSymlinks(s.cfg.Runtime); err != nil {
+			s.hidden = s.cfg.Runtime
+		}
 	}
+	where := s.hidden
 	if real == where || strings.HasPrefix(real, where+"/") {
 		return hint.Newf("mount "+mount.Source, "mount something else: whoever has rc's sockets commands all of your containers",
 			"it belongs to rc's runtime folder %s", where)

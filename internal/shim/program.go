@@ -22,36 +22,60 @@ import (
 // between rc's execve and here, there is nothing to clone, and a sealed copy in
 // memory does it.
 
-// ownProgram opens this program for a container to be started from.
-func ownProgram() (*os.File, error) {
+// openProgram opens this program for the container to be started from, where the
+// program before us in this process has not left it.
+func (s *shim) openProgram() error {
+	if s.files["program"] != nil {
+		return nil
+	}
+	program, tree, err := ownProgram()
+	if err != nil {
+		return err
+	}
+	s.files["program"], s.loose = program, tree
+	return nil
+}
+
+// settleProgram takes the clone's anonymous mount namespace away, before anything
+// of the container's runs. It is not done at once because the kernel waits for all
+// processors in it (synchronize_rcu_expedited in fs/namespace.c, 0.1 to 1.6 ms),
+// and init can come to life meanwhile.
+func (s *shim) settleProgram() {
+	if s.loose != nil {
+		_ = s.loose.Close()
+		s.loose = nil
+	}
+}
+
+// ownProgram opens this program, read-only. tree, if any, is to be closed before
+// something foreign can get hold of a descriptor of it: see cloneProgram.
+func ownProgram() (program, tree *os.File, err error) {
 	const op = "protect the runtime's program"
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return nil, hint.New(op, unwrapErrno(err), "")
+		return nil, nil, hint.New(op, unwrapErrno(err), "")
 	}
 	defer self.Close()
-	f, err := cloneProgram(self)
-	if err != nil {
-		f, err = copyProgram(self)
+	if program, tree, err = cloneProgram(self); err != nil {
+		program, err = copyProgram(self)
 	}
 	if err != nil {
-		return nil, hint.New(op, unwrapErrno(err), "")
+		return nil, nil, hint.New(op, unwrapErrno(err), "")
 	}
-	return f, nil
+	return program, tree, nil
 }
 
 var errReplaced = errors.New("the program was replaced")
 
-func cloneProgram(self *os.File) (*os.File, error) {
+func cloneProgram(self *os.File) (program, tree *os.File, err error) {
 	path, err := os.Readlink("/proc/self/exe")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tree, err := linux.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err = linux.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer tree.Close()
 	var mine, there unix.Stat_t
 	err = errors.Join(unix.Fstat(int(self.Fd()), &mine), unix.Fstat(int(tree.Fd()), &there))
 	if err == nil && (mine.Ino != there.Ino || mine.Dev != there.Dev) {
@@ -60,15 +84,19 @@ func cloneProgram(self *os.File) (*os.File, error) {
 	if err == nil {
 		err = linux.SetMountAttr(tree, unix.MOUNT_ATTR_RDONLY, 0, false)
 	}
-	if err != nil {
-		return nil, err
-	}
-	// Through another descriptor, and the clone's own closed: that dissolves its
+	// Through another descriptor, and the clone's own closed later: that dissolves its
 	// anonymous mount namespace (dissolve_on_fput in fs/namespace.c), and the mount
 	// lives on in none. As long as it is in one, whoever gets a descriptor of it, by
 	// /proc/PID/exe, and has CAP_SYS_ADMIN in a namespace of its own, may take the
 	// read-only flag away: mount_setattr(2) asks for no right over an anonymous one.
-	return os.OpenFile(linux.ProcFD(tree), unix.O_PATH, 0)
+	if err == nil {
+		program, err = os.OpenFile(linux.ProcFD(tree), unix.O_PATH, 0)
+	}
+	if err != nil {
+		_ = tree.Close()
+		return nil, nil, err
+	}
+	return program, tree, nil
 }
 
 // copyProgram costs the program's size in memory, for as long as the shim lives.

@@ -28,6 +28,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/unwind"
 	"github.com/rc-containers/rc/internal/version"
 	"github.com/rc-containers/rc/slirp"
@@ -45,6 +46,8 @@ type shim struct {
 	rootfs  *fuse.Mounted
 	servant *servant // fuse-overlayfs, where that serves the root file system
 	init    *userns.Process
+	birth   *birth      // of init, while it is under way
+	loose   *os.File    // of our own program: settleProgram
 	conv    *stage.Conn // with init
 	group   *cgroup.Group
 	net     *network
@@ -53,6 +56,8 @@ type shim struct {
 	execs   execs
 	control *stage.Listener
 	said    []string // lines for the user, told with Created
+	cgroups []string // where the host's are mounted; nil until it was looked
+	hidden  string   // the runtime folder without links, once it was looked up
 
 	mu       sync.Mutex // guards state, done, waiters and stopping, which the control socket's readers use
 	state    record.State
@@ -79,6 +84,7 @@ type shim struct {
 	started   bool
 	byPolicy  bool // this is a restart by policy: no rc, and what rc made is there
 	known     known
+	read      edited        // the edition of the record that known is of
 	before    *record.State // of a container that is started once more by rc
 	backoff   time.Duration
 	ooms      uint64         // kills for want of memory that were told; guarded by endings
@@ -137,6 +143,9 @@ func (s *shim) receive() error {
 	for i, name := range m.Files {
 		s.files[name] = files[i]
 	}
+	trace.Join(s.files["trace"], trace.Shim)
+	delete(s.files, "trace")
+	defer trace.Begin("decode the configuration").End()
 	s.cfg = new(start.Config)
 	if err := stage.Unseal(s.files["config"], s.cfg); err != nil {
 		return err
@@ -170,27 +179,38 @@ func (s *shim) settleIn() error {
 
 // create builds the container up to the point where only Start is missing.
 func (s *shim) create() error {
-	if err := s.begin(); err != nil {
+	s.openGroup()
+	err := s.startInit()
+	s.begin() // whatever went wrong: a refusal is written into it
+	if err != nil {
 		return err
 	}
-	if err := s.mountRoot(); err != nil {
-		return err
+	err = s.mountRoot()
+	if err == nil {
+		err = s.instruct()
 	}
-	if err := s.cloneInit(); err != nil {
+	// Whatever failed: init must be known before it can be ended.
+	if berr := s.awaitInit(); err == nil {
+		err = berr
+	}
+	if err != nil {
 		return err
 	}
 	attached := s.attachNetwork()
 	if err := s.listen(); err != nil {
 		return err
 	}
-	err := s.awaitReady()
+	s.settleProgram()
+	err = s.awaitReady()
 	s.hideNotify()
 	if err != nil {
 		return err
 	}
+	wait := trace.Wait("network")
 	if err := <-attached; err != nil {
 		return err
 	}
+	wait.End()
 	if net := s.snapshot().Net; net != nil && net.Note != "" {
 		s.said = append(s.said, net.Note)
 	}
@@ -204,7 +224,8 @@ func (s *shim) create() error {
 // begin makes the state of this life. A container that rc starts once more shows
 // what it was until it runs, as Docker's does: a shim that dies before leaves the
 // end of the life before in the record.
-func (s *shim) begin() error {
+func (s *shim) begin() {
+	defer trace.Begin("begin the state").End()
 	me, _ := linux.IdentityOf(os.Getpid())
 	st := record.State{Status: record.Created, Fresh: s.cfg.Fresh}
 	if !s.cfg.Fresh {
@@ -220,22 +241,19 @@ func (s *shim) begin() error {
 	_ = s.policy()
 	st.ShimPID, st.ShimStart, st.BootID, st.Cgroup, st.RestartCount = me.PID, me.StartTime, me.BootID, s.cfg.Cgroup, s.cfg.RestartCount
 	s.update(func(now *record.State) { *now = st })
-	if s.files["program"] == nil {
-		program, err := ownProgram()
-		if err != nil {
-			return err
-		}
-		s.files["program"] = program
-	}
+}
+
+// openGroup opens the cgroup in which init is born.
+func (s *shim) openGroup() {
 	if s.cfg.Cgroup != "" {
 		s.group = cgroup.Open(s.cfg.Cgroup)
 		s.openOOM()
 		s.undo.Push(func() { _ = s.group.Kill(); _ = s.group.Remove() })
 	}
-	return nil
 }
 
 func (s *shim) mountRoot() error {
+	defer trace.Begin("mount the root file system").End()
 	var err error
 	if s.cfg.RootfsDir != "" {
 		s.rootfs, err = fuse.Open(s.cfg.RootfsDir)
@@ -258,6 +276,7 @@ func (s *shim) mountRoot() error {
 
 // awaitReady waits for init's report.
 func (s *shim) awaitReady() error {
+	defer trace.Wait("Ready of init").End()
 	var m start.Message
 	files, err := s.conv.Recv(&m)
 	switch {
@@ -309,7 +328,9 @@ func (s *shim) run() error {
 		return s.initDied("before it ran the command")
 	}
 	var m start.Message
+	wait := trace.Wait("the payload's execve")
 	files, err := s.conv.Recv(&m)
+	wait.End()
 	stage.CloseFiles(files)
 	switch {
 	case err == nil && m.Kind == start.KindFailed && m.Fail != nil:
@@ -330,6 +351,9 @@ func (s *shim) run() error {
 	s.volumeEvents("mount")
 	s.event("start", nil)
 	_ = s.tell(&start.Message{Kind: start.KindStarted})
+	if s.cfg.Detach {
+		trace.Leave() // nobody waits for more
+	}
 	if s.rc != nil && !s.cfg.Detach {
 		done := s.busy()
 		go func(rc *stage.Conn) { s.serveCaller(rc); done() }(s.rc)
@@ -359,6 +383,7 @@ func (s *shim) launch() error {
 // connect starts the copying of the streams. A container that is kept, or that
 // nobody is attached to, has a log.
 func (s *shim) connect() error {
+	defer trace.Begin("connect the streams, open the log").End()
 	if s.cfg.Detach || !s.cfg.AutoRemove || s.cfg.Log.Driver != "" {
 		var err error
 		if s.streams.log, err = logs.Open(filepath.Join(s.cfg.Dir, "log"), s.logOptions()); err != nil {
@@ -378,6 +403,7 @@ func (s *shim) logOptions() *logs.Options {
 
 // awaitStart takes the caller's order; a caller that is gone calls it off.
 func (s *shim) awaitStart() error {
+	defer trace.Wait("Start of rc").End()
 	if s.rc == nil {
 		return nil // by policy
 	}
@@ -397,6 +423,7 @@ func (s *shim) awaitStart() error {
 }
 
 func (s *shim) save(d atomicfile.Durability) error {
+	defer trace.Begin("save state.json").End()
 	s.saves.Lock()
 	defer s.saves.Unlock()
 	st := s.snapshot()
@@ -484,7 +511,8 @@ func (s *shim) attachNetwork() <-chan error {
 	delete(s.files, "n0")
 	s.undo.Push(s.net.down) // here: the stack is this goroutine's
 	go func() {
-		attached, err := s.net.up(s.byPolicy)
+		defer trace.Apart("attach the network").End()
+		attached, err := s.net.up()
 		if s.byPolicy && errors.Is(err, slirp.ErrNoKeeper) {
 			// As for a container that runs: when there is a keeper, the network comes back.
 			go s.net.watch(nil)

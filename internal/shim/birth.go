@@ -1,0 +1,182 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
+	"github.com/rc-containers/rc/userns"
+)
+
+// Init is started before there is anything for it to do, since what it needs to
+// come to its own main (two processes, its namespaces, Go's runtime) takes longer
+// than all that the shim has to make ready for it. Nothing of the container's is
+// in it by then: it runs our program alone until Exec.
+//
+//	shim                                    init
+//	opens the program, makes the streams
+//	starts it                        ───►   execve, constructor, namespaces, runtime
+//	mounts the root file system              │
+//	opens bind sources, device nodes         │
+//	Init (+descriptors)              ───►   reads what it is to do
+//
+// A shim that dies between the two leaves an init that reads the end of the
+// conversation, and ends.
+type birth struct {
+	done chan struct{} // closed when the others are set
+	proc *userns.Process
+	err  error
+}
+
+// startInit starts the container's first process. awaitInit has its result.
+func (s *shim) startInit() error {
+	defer trace.Begin("set init going").End()
+	if err := s.openProgram(); err != nil {
+		return err
+	}
+	if err := s.giveCgroup(); err != nil {
+		return err
+	}
+	ours, theirs, err := stage.Pair()
+	if err != nil {
+		return err
+	}
+	s.conv = ours
+	payload, err := s.streams.open(s.cfg.Spec.Process.Terminal, s.cfg.Inside.Stdin)
+	if err != nil {
+		_ = theirs.Close()
+		stage.CloseFiles(payload[:])
+		return err
+	}
+	p := &userns.Program{
+		Path:  linux.ProcFD(s.files["program"]),
+		Args:  []string{"rc-boot", s.cfg.ID[:12]},
+		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
+		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own
+		Thread: s.approximation(),
+	}
+	s.passSockets(p)
+	s.plan(p)
+	b := &birth{done: make(chan struct{})}
+	s.birth = b
+	go func() {
+		defer close(b.done)
+		b.proc, b.err = s.spawn(p)
+		_ = theirs.Close()
+		stage.CloseFiles(payload[:])
+	}()
+	return nil
+}
+
+// awaitInit waits until init is there, in its namespaces and its cgroup. It may be
+// called again.
+func (s *shim) awaitInit() error {
+	defer trace.Wait("init's birth").End()
+	b := s.birth
+	if b == nil {
+		return nil
+	}
+	<-b.done
+	s.birth = nil
+	if b.err != nil {
+		return b.err
+	}
+	s.mu.Lock()
+	s.init = b.proc
+	s.mu.Unlock()
+	s.undo.Push(s.killAll)
+	began, _ := linux.StartTime(b.proc.PID)
+	s.update(func(st *record.State) { st.PID, st.PIDStart = b.proc.PID, began })
+	return s.adjustOOMScore(b.proc.PID)
+}
+
+// spawn starts init, into its cgroup at birth where the kernel allows, else by
+// writing cgroup.procs before it goes on.
+func (s *shim) spawn(p *userns.Program) (*userns.Process, error) {
+	defer trace.Aside("start init").End()
+	move := func(pid int) error {
+		if s.group == nil {
+			return nil
+		}
+		return s.group.AddPayload(pid)
+	}
+	if p.Plan.CgroupFD == 0 {
+		p.Prepare = move
+	}
+	proc, err := userns.Start(p)
+	if err != nil && p.Plan.CgroupFD != 0 && cgroupRefused(err) {
+		p.Plan.CgroupFD, p.Prepare = 0, move
+		proc, err = userns.Start(p)
+	}
+	return proc, err
+}
+
+// plan says which namespaces are joined and which are new.
+func (s *shim) plan(p *userns.Program) {
+	p.Plan = userns.Plan{
+		Clone: s.cfg.Clone, Fork: true, UIDMap: s.cfg.UIDMap, GIDMap: s.cfg.GIDMap,
+		BecomeRoot: true, NonDumpable: true,
+	}
+	if len(s.cfg.UIDMap) == 1 && s.cfg.UIDMap[0].Size == 1 {
+		p.Plan.DenySetgroups = true
+	}
+	add := func(f *os.File) int {
+		p.Files = append(p.Files, f)
+		return 4 + len(p.Files) // the first of Files is descriptor 5
+	}
+	for _, j := range joinOrder {
+		if f := s.files[j.name]; f != nil {
+			p.Plan.Join = append(p.Plan.Join, userns.Join{FD: add(f), Type: j.kind})
+		}
+	}
+	if f := s.files["cgroup"]; f != nil && !linux.Without(linux.CloneIntoCgroup) {
+		p.Plan.CgroupFD = add(f)
+	}
+}
+
+// joinOrder is the order of setns(2): the user namespace first gives the rights
+// over those that it owns.
+var joinOrder = []struct {
+	name string
+	kind int
+}{
+	{"join-user", unix.CLONE_NEWUSER}, {"join-net", unix.CLONE_NEWNET}, {"join-ipc", unix.CLONE_NEWIPC},
+	{"join-uts", unix.CLONE_NEWUTS}, {"join-pid", unix.CLONE_NEWPID},
+}
+
+func cgroupRefused(err error) bool {
+	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOSYS, unix.E2BIG} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// instruct sends init what it is to do, and gives up what went with it.
+func (s *shim) instruct() error {
+	defer trace.Begin("tell init what to do").End()
+	message, files, err := s.initMessage()
+	defer stage.CloseFiles(files)
+	if err != nil {
+		return err
+	}
+	if len(files) > stage.MaxFiles { // a descriptor each; the kernel passes 253 (SCM_MAX_FD)
+		return hint.Newf("give the container its mounts", "mount folders above them, or copy files together into one folder",
+			"bind mounts and volumes are %d too many", len(files)-stage.MaxFiles)
+	}
+	if err := s.conv.Send(message, files...); err != nil { // waits in the socket until init reads it
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+			return nil // it could not be started, or has died: awaitInit and awaitReady know why
+		}
+		return fmt.Errorf("send the configuration to the container's init: %w", err)
+	}
+	return nil
+}
