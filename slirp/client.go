@@ -56,6 +56,27 @@ func Inherit(fd int) *Client { return &Client{conn: stage.NewConn(fd)} }
 // File lends the descriptor of the connection; the Client keeps owning it.
 func (c *Client) File() *os.File { return c.conn.File() }
 
+// KeeperPID is the process that listens in a runtime folder, 0 for none, and for one
+// that cannot be seen from here.
+func KeeperPID(runtimeDir string) int {
+	c, err := Dial(runtimeDir)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	raw, err := c.conn.File().SyscallConn()
+	if err != nil {
+		return 0
+	}
+	pid := 0
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
+}
+
 // gone tells "nobody there" from other failures of a socket.
 func gone(op string, err error) error {
 	for _, e := range []error{io.EOF, unix.ENOENT, unix.ECONNREFUSED, unix.ECONNRESET, unix.EPIPE} {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -135,22 +136,39 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range 3 { // a keeper may be leaving just as we knock
+	last := 0
+	for try := range keeperTries {
+		time.Sleep(time.Duration(try*try) * 10 * time.Millisecond)
 		client, err := slirp.Dial(dir)
 		if err != nil {
 			if client, err = e.startKeeper(dir); err != nil {
 				return nil, err
 			}
 		}
-		if h, err := greet(client, hello); err == nil {
+		h, err := greet(client, hello)
+		if err == nil {
 			if path, failed := slirp.TakeCrash(dir); failed {
 				e.Warn("the keeper of the network had failed, and a new one runs; the last words of the old one are in " + path)
 			}
 			return h, nil
 		}
+		if !errors.Is(err, slirp.ErrNoKeeper) {
+			return nil, err
+		}
+		pid := slirp.KeeperPID(dir)
+		if try > 1 && pid == last && pid != 0 {
+			return nil, hint.Newf("reach the keeper of the user's namespaces",
+				"run the command where the others were; or give it a state root and a runtime folder of its own: --root and XDG_RUNTIME_DIR",
+				"the keeper in %s (process %d) belongs to another user namespace than this command, and hangs up", dir, pid)
+		}
+		last = pid
 	}
-	return nil, hint.Newf("reach the keeper of the user's namespaces", "try again; `rc info` shows more", "it hung up three times")
+	return nil, hint.Newf("reach the keeper of the user's namespaces", "see who ends it: ps -C rc-net; `rc info` shows more", "%d of them ended as soon as they were asked", keeperTries)
 }
+
+// keeperTries bounds the search for a keeper that answers: one may be leaving just as
+// we knock, or be killed.
+const keeperTries = 6
 
 // greet owns client.
 func greet(client *slirp.Client, hello slirp.Hello) (*home, error) {

@@ -22,7 +22,7 @@ import (
 func TestAttachAgainSaysSo(t *testing.T) {
 	k := newFakeKeeper(t)
 	n := &network{runtime: k.dir, attach: bridged("one")}
-	_, err := n.up(false)
+	_, err := n.up()
 	must(t, err)
 	defer n.down()
 	if first := <-k.asked; first.Attach.Again {

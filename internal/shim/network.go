@@ -37,20 +37,20 @@ type network struct {
 
 // upPatience is how long a start waits for the next keeper when the one that rc had
 // spoken to has ended: where other containers run, their shims have it within 0.1 s.
-const upPatience = 1500 * time.Millisecond
+const upPatience = 3 * time.Second
 
 // othersFirst is how long a shim without N0 lets those who have it start the keeper:
 // else there would be two of them.
 const othersFirst = 300 * time.Millisecond
 
-// up attaches the container and watches over the attachment. alone says that no rc is
-// there: it starts a keeper where nobody else does. (With an rc that is its own matter:
-// it says that the command shall be run again.)
-func (n *network) up(alone bool) (*slirp.Attached, error) {
+// up attaches the container and watches over the attachment. Where the keeper has ended
+// since rc spoke to it, and nobody else starts another, it does: in our user namespace,
+// which is the one that the container is made in.
+func (n *network) up() (*slirp.Attached, error) {
 	began := time.Now()
 	client, attached, err := n.connect()
 	for errors.Is(err, slirp.ErrNoKeeper) && time.Since(began) < upPatience {
-		if alone && (n.n0 != nil || time.Since(began) > othersFirst) {
+		if n.n0 != nil || time.Since(began) > othersFirst {
 			_ = n.revive() // if it cannot, the last connect says so
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -103,7 +103,7 @@ func TestNetworkIsAttachedAgain(t *testing.T) {
 	k := newFakeKeeper(t)
 	changed := make(chan *slirp.Attached, 10)
 	n := &network{runtime: k.dir, attach: bridged("one"), changed: func(a *slirp.Attached) { changed <- a }}
-	got, err := n.up(false)
+	got, err := n.up()
 	must(t, err)
 	defer n.down()
 	if files := <-k.files; got.IP != "10.91.0.2" || files != 2 {
@@ -141,7 +141,7 @@ func TestNetworkIsAttachedAgain(t *testing.T) {
 func TestNetworkChange(t *testing.T) {
 	k := newFakeKeeper(t)
 	n := &network{runtime: k.dir, attach: bridged("one")}
-	_, err := n.up(false)
+	_, err := n.up()
 	must(t, err)
 	defer n.down()
 	two := slirp.Endpoint{Network: slirp.Network{Name: "two", ID: "two"}}
