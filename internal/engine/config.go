@@ -9,11 +9,13 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // LoadConfig reads config.json: what the shim of a container's first start was
 // told, with the changes of `rc update`.
 func (e *Engine) LoadConfig(id string) (*start.Config, error) {
+	defer trace.Begin("load config.json").End()
 	op := "read the configuration of container " + shortID(id)
 	data, err := os.ReadFile(filepath.Join(e.Store.ContainerDir(id), "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {

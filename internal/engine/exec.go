@@ -18,6 +18,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // execPatience bounds the wait for an exec to run: a little more than the shim's.
@@ -50,6 +51,9 @@ func (e *Engine) Exec(ref string, o *spec.ExecOptions, s Streams) (int, error) {
 	}
 	t := &talk{e: e, id: entry.ID, op: op, q: q}
 	t.give("config", sealed)
+	if f := trace.File(); f != nil {
+		t.give("trace", f)
+	}
 	t.begun = func() {
 		line := strings.Join(o.Command, " ") // moby, daemon/exec.go
 		e.event(&entry.Container, "exec_create: "+line, map[string]string{"execID": q.ExecID})
@@ -60,6 +64,7 @@ func (e *Engine) Exec(ref string, o *spec.ExecOptions, s Streams) (int, error) {
 
 // findRunning is find of a container that must run, and not be paused.
 func (e *Engine) findRunning(ref, op string) (*Entry, error) {
+	defer trace.Begin("find the container").End()
 	entry, err := e.find(ref, op)
 	switch {
 	case err != nil:
@@ -76,6 +81,7 @@ func (e *Engine) findRunning(ref, op string) (*Entry, error) {
 
 // execConfig is what rc-exec is told: the container's own, changed by the flags.
 func execConfig(c *start.Config, o *spec.ExecOptions) (*start.ExecConfig, error) {
+	defer trace.Begin("make the configuration").End()
 	p, err := spec.Exec(&spec.ExecInput{Options: o, Process: c.Spec.Process, UIDMap: c.UIDMap, GIDMap: c.GIDMap, Environ: os.Environ()})
 	if err != nil {
 		return nil, err
@@ -148,6 +154,7 @@ func (t *talk) run(s Streams, tty, input bool) (int, error) {
 
 // ask sends the request and waits for the word that it is done.
 func (t *talk) ask(conn *stage.Conn) error {
+	defer trace.Wait("the shim's word that it runs").End()
 	_ = conn.SetDeadline(time.Now().Add(execPatience))
 	if err := conn.Send(&t.q, t.files...); err != nil {
 		return hint.New(t.op, fmt.Errorf("%w (%w)", control.ErrGone, err), "see `rc ps -a`").WithCode(1)

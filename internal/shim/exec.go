@@ -21,6 +21,7 @@ import (
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -60,6 +61,8 @@ func (e *execs) idle() bool {
 // when rc has been told all that it waits for; the process may go on.
 func (s *shim) talkExec(conn *stage.Conn, q control.Request, files map[string]*os.File) {
 	s.execs.add(1)
+	defer trace.Serve(files["trace"], trace.Shim)()
+	delete(files, "trace")
 	s.grew()
 	x, err := s.exec(q, files)
 	if err != nil {
@@ -112,6 +115,7 @@ func (x *further) obeyCaller(conn *stage.Conn) {
 
 // exec starts what rc asked for.
 func (s *shim) exec(q control.Request, files map[string]*os.File) (*further, error) {
+	defer trace.Begin("exec").End()
 	defer func() {
 		for _, f := range files {
 			_ = f.Close()
@@ -143,6 +147,7 @@ func (s *shim) exec(q control.Request, files map[string]*os.File) (*further, err
 
 // wait reaps the process and returns its exit code, 128+n for a signal n.
 func (x *further) wait() int {
+	defer trace.Wait("the command's end").End()
 	defer x.proc.Close()
 	ws, err := x.proc.Wait()
 	switch {
@@ -174,6 +179,10 @@ func (s *shim) enter(x *further, config *os.File, payload [3]*os.File, bound tim
 	if f := s.files["seccomp"]; f != nil {
 		m.Files, list = append(m.Files, "seccomp"), append(list, f)
 	}
+	if f := trace.File(); f != nil {
+		defer f.Close()
+		m.Files, list = append(m.Files, "trace"), append(list, f)
+	}
 	if err = ours.Send(&m, list...); err == nil { // waits in the socket
 		x.proc, err = s.joined(theirs.File(), payload)
 	}
@@ -191,6 +200,7 @@ func (s *shim) enter(x *further, config *os.File, payload [3]*os.File, bound tim
 // ready takes the terminal, if there is one, and the end of file that says that
 // the command runs. One that was killed before is told by its wait status.
 func (x *further) ready(conv *stage.Conn, bound time.Duration) error {
+	defer trace.Wait("the command's execve").End()
 	const op = "run a command in the container"
 	_ = conv.SetDeadline(time.Now().Add(bound))
 	for {
@@ -219,6 +229,7 @@ func (x *further) ready(conv *stage.Conn, bound time.Duration) error {
 // its pidfd in one setns(2) (Linux 5.8): no path, no pid that may be another's by
 // now. The kernel asks for the rights of this process, in U0, over init.
 func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, error) {
+	defer trace.Begin("start rc-exec in the namespaces").End()
 	kinds := s.sandboxKinds()
 	p := &userns.Program{
 		Path: linux.ProcFD(s.files["program"]), Args: []string{"rc-exec", s.cfg.ID[:12]},

@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -130,25 +129,36 @@ func (m *memory) leave() {
 }
 
 // Join makes this process put its marks into the table behind f, which it owns, until
-// Leave; nil is no table. What main did before counts as "start of Go". A process that
-// has a table already keeps that.
+// Leave; nil is no table. It is for a process whose main has just begun.
 func Join(f *os.File, as Role) {
+	if join(f, as) && !born.IsZero() {
+		here.Load().put(as, Mark{Name: "take the configuration", Began: when(born), Took: max(now()-when(born), 1)})
+	}
+}
+
+// Serve is Join for one request to a process that lives already; the result ends it.
+// Where that process is traced already, it stays so, and this request is not.
+func Serve(f *os.File, as Role) (end func()) {
+	if join(f, as) {
+		return Leave
+	}
+	return func() {}
+}
+
+func join(f *os.File, as Role) bool {
 	if f == nil {
-		return
+		return false
 	}
 	setClock()
 	m, err := attach(f, as)
 	if err != nil {
-		return // who wants to see where the time goes shall get his container
+		return false // who wants to see where the time goes shall get his container
 	}
 	if !here.CompareAndSwap(nil, m) {
 		m.leave()
-		return
+		return false
 	}
-	if !born.IsZero() {
-		m.put(as, Mark{Name: "take the configuration", Began: when(born), Took: max(now()-when(born), 1)})
-		born = time.Time{}
-	}
+	return true
 }
 
 // Leave ends the tracing of this process: no mark of it comes after, and neither the
