@@ -309,7 +309,7 @@ func (w *World) settle(p *port, in *rtnl) error {
 // dialIn opens a socket of rtnetlink in another namespace.
 func (w *World) dialIn(netns *os.File) (r *rtnl, err error) {
 	err = w.thread.visit(netns, func() error {
-		r, err = dialRoute()
+		r, err = dial(unix.NETLINK_ROUTE, w.route.buffer)
 		return err
 	})
 	return r, err

@@ -38,6 +38,7 @@ const tableName = "rc"
 type filter struct {
 	conn    *nftables.Conn
 	netlink *netlink.Conn
+	quick   *rtnl // of its own, for admit; nil until the first
 	inet    *nftables.Table
 	ports   *nftables.Table // nil: no nf_tables for bridges
 	noPorts error
@@ -80,9 +81,14 @@ func (w *World) PortFilter() error { return w.filter.noPorts }
 
 // close may be called on nil: a World that did not come up has none.
 func (f *filter) close() {
-	if f != nil && f.conn != nil {
+	if f == nil {
+		return
+	}
+	if f.conn != nil {
 		_ = f.conn.CloseLasting()
 	}
+	f.quick.close()
+	f.quick = nil
 }
 
 // flush carries out what was queued, all or nothing.
@@ -211,18 +217,6 @@ func (f *filter) remove(n *network) error {
 	f.conn.FlushChain(chain)
 	f.conn.DelChain(chain)
 	return f.flush()
-}
-
-// admit lets a port send from its own addresses.
-func (f *filter) admit(p *port) error {
-	if f.ports == nil {
-		return nil
-	}
-	f.queuePorts([]*port{p}, f.conn.SetAddElements)
-	if err := f.flush(); err != nil {
-		return fmt.Errorf("let the interface through the filter: %w", err)
-	}
-	return nil
 }
 
 // expel forgets ports.
