@@ -12,6 +12,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // The files of a keeper in the runtime folder.
@@ -152,6 +153,7 @@ func (c *Client) attached(op string, r *Request, files ...*os.File) (*Attached, 
 func (c *Client) ask(op string, limit time.Duration, r *Request, files ...*os.File) (*Reply, []*os.File, error) {
 	_ = c.conn.SetDeadline(time.Now().Add(limit))
 	defer func() { _ = c.conn.SetDeadline(time.Time{}) }()
+	r.Trace = trace.On()
 	if err := c.conn.Send(r, files...); err != nil {
 		return nil, nil, gone(op, err)
 	}
@@ -160,6 +162,7 @@ func (c *Client) ask(op string, limit time.Duration, r *Request, files ...*os.Fi
 	if err != nil {
 		return nil, nil, gone(op, err)
 	}
+	trace.Merge(trace.Keeper, reply.Trace)
 	if reply.Failed != nil {
 		stage.CloseFiles(got)
 		return nil, nil, reply.Failed.Error()

@@ -1,6 +1,9 @@
 package slirp
 
-import "github.com/rc-containers/rc/internal/stage"
+import (
+	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
+)
 
 // Start is the first message of rc to a keeper that it has just started.
 type Start struct {
@@ -16,6 +19,7 @@ type Request struct {
 	Fork   *Fork   `json:",omitempty"`
 	Unit   *Unit   `json:",omitempty"`
 	Change *Change `json:",omitempty"`
+	Trace  bool    `json:",omitempty"` // answer with marks: rc --trace
 }
 
 // Kinds counts the fields that are set.
@@ -37,4 +41,5 @@ type Reply struct {
 	Forked   *Forked        `json:",omitempty"`
 	Unit     *UnitReply     `json:",omitempty"`
 	Failed   *stage.Failure `json:",omitempty"`
+	Trace    []trace.Mark   `json:",omitempty"` // beside one of the others
 }

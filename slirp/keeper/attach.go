@@ -11,6 +11,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/unwind"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/slirp/bridge"
@@ -32,6 +33,7 @@ type attachment struct {
 	sock  *os.File // in the network namespace
 	pasta *pasta   // in the place of slirp4netns
 	note  string
+	marks *trace.Log // of the request that made it
 
 	building sync.Mutex // held while it is attached, changed or closed
 
@@ -44,19 +46,21 @@ type attachment struct {
 const attachOp = "attach the network"
 
 // attach owns netns and userns, and borrows n0, which may be nil.
-func (k *keeper) attach(r *slirp.Attach, netns, userns, n0 *os.File) (*attachment, *slirp.Attached, error) {
+func (k *keeper) attach(r *slirp.Attach, marks *trace.Log, netns, userns, n0 *os.File) (*attachment, *slirp.Attached, error) {
 	var undo unwind.Stack
 	defer undo.Run()
 	undo.Push(func() { _ = netns.Close(); _ = userns.Close() })
 	if err := checkRequest(r); err != nil {
 		return nil, nil, hint.New(attachOp, err, "")
 	}
+	check := marks.Begin("check whose namespaces they are")
 	t, err := openTarget(r.PID, netns, userns)
+	check.End()
 	if err != nil {
 		return nil, nil, hint.New(attachOp, err, "")
 	}
 	undo.Release() // t owns them
-	a := &attachment{keeper: k, networks: k.networks, id: r.ID, target: t, quit: make(chan struct{})}
+	a := &attachment{keeper: k, networks: k.networks, id: r.ID, target: t, marks: marks, quit: make(chan struct{})}
 	a.building.Lock()
 	defer a.building.Unlock()
 	if before := k.commons.claim(a); before != nil {

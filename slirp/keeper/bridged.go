@@ -28,7 +28,9 @@ type wires struct {
 // none of those that it was not on before.
 func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 	c := a.keeper.commons
+	enter := a.marks.Begin("enter the networks' namespace")
 	w, err := c.enter(n0)
+	enter.End()
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,10 @@ func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 		}
 	}
 	// Who was there before runs, and is not held up by a way out that does not come.
-	if err := wait(); err != nil && !again {
+	up := a.marks.Begin("wait for the way out")
+	err = wait()
+	up.End()
+	if err != nil && !again {
 		return err
 	}
 	if r.HostLoopback {
@@ -67,6 +72,7 @@ func (w *wires) connect(a *attachment, e slirp.Endpoint) error {
 	if len(w.nets) >= slirp.MaxEndpoints {
 		return hint.Newf(attachOp, "", "%d networks are the most for one container", slirp.MaxEndpoints)
 	}
+	defer a.marks.Begin(e.Network.Name).End()
 	got, err := w.world.Connect(a.id, a.target.netns, e)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/version"
 	"github.com/rc-containers/rc/slirp"
 )
@@ -25,6 +26,7 @@ type session struct {
 	keeper   *keeper
 	conn     *stage.Conn
 	attached *attachment
+	marks    *trace.Log // of the request that is answered
 }
 
 // serve answers until the other side ends the conversation or breaks the
@@ -48,7 +50,11 @@ func (s *session) serve() {
 		if err != nil {
 			return
 		}
+		s.marks = trace.Collect(r.Trace)
+		answer := s.marks.Begin("answer")
 		reply, out := s.answer(&r, files)
+		answer.End()
+		reply.Trace = s.marks.Marks()
 		_ = s.conn.SetDeadline(time.Now().Add(sendLimit))
 		err = s.conn.Send(reply, out...)
 		stage.CloseFiles(out)
@@ -127,7 +133,7 @@ func (s *session) attach(r *slirp.Attach, files []*os.File) (*slirp.Reply, []*os
 			return failed(hint.New(attachOp, unix.EINVAL, "")), nil
 		}
 	}
-	a, got, err := s.keeper.attach(r, files[0], files[1], n0)
+	a, got, err := s.keeper.attach(r, s.marks, files[0], files[1], n0)
 	if err != nil {
 		return failed(err), nil
 	}
