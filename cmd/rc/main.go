@@ -193,6 +193,7 @@ func (c *command) call(g *global, args []string) (int, error) {
 	if c.image {
 		return c.callImage(g, args)
 	}
+	parse := trace.Begin("parse the flags")
 	fs := newFlags(c.name)
 	if !c.command {
 		fs.SetInterspersed(true)
@@ -208,6 +209,7 @@ func (c *command) call(g *global, args []string) (int, error) {
 		}
 		return 0, usageError("rc "+c.name, err)
 	}
+	parse.End()
 	if *help {
 		c.printHelp(fs)
 		return 0, nil
