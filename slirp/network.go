@@ -1,6 +1,9 @@
 package slirp
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // DefaultNetwork is the bridge network of a container that asks for none.
 const DefaultNetwork = "bridge"
@@ -11,6 +14,12 @@ const DefaultNetwork = "bridge"
 // resolver fails (offline), and a wildcard in the host's domain would win over a
 // container. ICANN keeps the top level "internal" for private use.
 const Domain = "rc.internal"
+
+// StillID is the ID of a network that every host has and nobody makes, as Docker lists
+// them: host and none. It says the name in hexadecimal.
+func StillID(name string) string {
+	return fmt.Sprintf("%x%0*d", name, 64-2*len(name), 0)
+}
 
 // MaxEndpoints bounds the networks of one container.
 const MaxEndpoints = 32

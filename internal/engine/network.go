@@ -165,10 +165,10 @@ type NetworkUser struct {
 
 // still are the networks that every host has, and nobody makes. Docker lists them.
 func still() []*NetworkEntry {
-	named := func(name, driver, id string) *NetworkEntry {
-		return &NetworkEntry{Driver: driver, Network: &record.Network{Network: slirp.Network{Name: name, ID: fmt.Sprintf("%s%0*d", id, 64-len(id), 0)}}}
+	named := func(name, driver string) *NetworkEntry {
+		return &NetworkEntry{Driver: driver, Network: &record.Network{Network: slirp.Network{Name: name, ID: slirp.StillID(name)}}}
 	}
-	return []*NetworkEntry{named("host", "host", "686f7374"), named("none", "null", "6e6f6e65")} // their names in hexadecimal
+	return []*NetworkEntry{named("host", "host"), named("none", "null")}
 }
 
 // stillNamed finds one of them by its name or its id; nil for another's.

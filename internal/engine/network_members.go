@@ -116,7 +116,7 @@ func (e *Engine) Connect(use record.NetworkUse, ref string) error {
 		}
 		return &slirp.Change{Connect: endpointOn(now, &use)}, nil
 	}, nil)
-	if err == nil {
+	if err == nil && entry.Alive { // another one is connected when it starts
 		e.networkEvent("connect", n, entry.ID)
 	}
 	return err
@@ -150,7 +150,7 @@ func (e *Engine) Disconnect(network, ref string, force bool) error {
 		}
 		return &slirp.Change{Disconnect: network}, nil
 	}, nil)
-	if err == nil {
+	if err == nil && entry.Alive {
 		e.networkEvent("disconnect", event, entry.ID)
 	}
 	return err

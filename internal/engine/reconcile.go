@@ -65,7 +65,7 @@ func (e *Engine) recordEnd(c *record.Container, st *record.State) error {
 	if c.AutoRemove {
 		return e.erase(c.ID, c, true)
 	}
-	was := st.Status
+	was, had := st.Status, st.Net
 	st.PID, st.PIDStart, st.ShimPID, st.ShimStart, st.Cgroup, st.Net = 0, 0, 0, 0, "", nil
 	st.NextStart = time.Time{}
 	switch {
@@ -76,6 +76,7 @@ func (e *Engine) recordEnd(c *record.Container, st *record.State) error {
 	default:
 		st.Status, st.Finished, st.ExitCode, st.Error = record.Exited, time.Now(), fate.code, fate.text
 		e.event(c, "die", map[string]string{"exitCode": exitText(fate.code)})
+		_ = e.Store.AppendEvents(record.NetworkEvents("disconnect", c.ID, c.Network, had)...)
 	}
 	if st.BootID != record.BootID() && was != record.Created {
 		st.Error = "the host was restarted while it ran"

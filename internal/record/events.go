@@ -44,14 +44,30 @@ var (
 // EventsPath is the file that holds the stream: one JSON object a line.
 func (s *Store) EventsPath() string { return s.Path("events") }
 
-// AppendEvent adds one event. A single write to a file opened with O_APPEND is
-// atomic among local processes (write(2)); nothing is synced. The result is the
-// reason for which the event is not in the stream.
+// AppendEvent adds one event.
 func (s *Store) AppendEvent(kind, action, id string, attributes map[string]string) error {
+	return s.AppendEvents(&Event{Type: kind, Action: action, Actor: Actor{id, attributes}})
+}
+
+// AppendEvents adds events that happened now, in their order; none is fine. A single
+// write to a file opened with O_APPEND is atomic among local processes (write(2));
+// nothing is synced. The result is the reason for which they are not in the stream.
+func (s *Store) AppendEvents(list ...*Event) error {
 	now := time.Now()
-	line, err := lazyjson.Marshal(&Event{kind, action, Actor{id, attributes}, now.Unix(), now.UnixNano()})
-	if err != nil {
-		return err
+	var line []byte
+	for i, ev := range list {
+		ev.Time, ev.TimeNano = now.Unix(), now.UnixNano()+int64(i) // who sorts them finds the order
+		one, err := lazyjson.Marshal(ev)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			line = append(line, '\n')
+		}
+		line = append(line, one...)
+	}
+	if len(line) == 0 {
+		return nil
 	}
 	fd, size, err := openEvents(s.EventsPath())
 	if err != nil {

@@ -48,6 +48,27 @@ type Network struct {
 	CreatedAt time.Time
 }
 
+// NetworkEvents are those of a container that is connected to its networks, or
+// disconnected, as it starts and ends. kind is Container.Network; now may be nil.
+func NetworkEvents(action, container, kind string, now *slirp.Attached) []*Event {
+	event := func(name, driver, id string) *Event {
+		return &Event{Type: "network", Action: action, Actor: Actor{id, map[string]string{"name": name, "type": driver, "container": container}}}
+	}
+	switch {
+	case kind == "host":
+		return []*Event{event(kind, "host", slirp.StillID(kind))}
+	case kind == "none":
+		return []*Event{event(kind, "null", slirp.StillID(kind))}
+	case now == nil:
+		return nil
+	}
+	var list []*Event
+	for _, e := range now.Endpoints {
+		list = append(list, event(e.Network, slirp.DriverBridge, e.NetworkID))
+	}
+	return list
+}
+
 // NetworkUse says how a container is on a bridge network: what was asked for.
 type NetworkUse struct {
 	Name      string     // of the network

@@ -91,19 +91,6 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 	return wait, again
 }
 
-// tellEnd writes the events of an end.
-func (s *shim) tellEnd(code int) {
-	defer trace.Begin("write the end's events").End()
-	st := s.snapshot()
-	s.event("die", map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(st.Finished.Sub(st.Started).Seconds()))})
-	s.mu.Lock()
-	stopped := s.ending
-	s.mu.Unlock()
-	if stopped {
-		s.event("stop", nil)
-	}
-}
-
 // farewell tells everybody who waits of the end that is recorded: attached callers
 // and waiting ones leave with it, even if another life follows, as Docker's do.
 // Without one, it also gives up what the shim is known by.

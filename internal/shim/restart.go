@@ -304,6 +304,11 @@ func (s *shim) regroup() error {
 
 // event appends to the user's stream. It never fails anything.
 func (s *shim) event(action string, more map[string]string) {
+	_ = s.store.AppendEvents(s.eventOf(action, more))
+}
+
+// eventOf is something that happened to the container.
+func (s *shim) eventOf(action string, more map[string]string) *record.Event {
 	defer trace.Begin("write an event").End()
 	attributes := map[string]string{}
 	for k, v := range s.known.Labels {
@@ -313,5 +318,5 @@ func (s *shim) event(action string, more map[string]string) {
 	for k, v := range more {
 		attributes[k] = v
 	}
-	_ = s.store.AppendEvent("container", action, s.cfg.ID, attributes)
+	return &record.Event{Type: "container", Action: action, Actor: record.Actor{ID: s.cfg.ID, Attributes: attributes}}
 }

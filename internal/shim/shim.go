@@ -349,7 +349,7 @@ func (s *shim) run() error {
 		return err
 	}
 	s.volumeEvents("mount")
-	s.event("start", nil)
+	s.tellStart()
 	_ = s.tell(&start.Message{Kind: start.KindStarted})
 	if s.cfg.Detach {
 		trace.Leave() // nobody waits for more
