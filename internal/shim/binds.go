@@ -212,16 +212,16 @@ func (s *shim) volumeEvents(action string) {
 // overlaid tells whether a mount is an overlay.
 func (s *shim) overlaid(i int) bool { return slices.Contains(s.cfg.Binds.Overlay, i) }
 
-// removeVolume deletes an anonymous volume of a container that is being removed,
-// unless another container's record names it too.
-func removeVolume(store *record.Store, name, container string) error {
-	trash, err := store.TrashVolume(name, container)
+// takeVolume takes an anonymous volume of a container that is being removed out of
+// sight, and says where to; nowhere when another container's record names it too.
+func takeVolume(store *record.Store, name, container string) (trash string, err error) {
+	trash, err = store.TrashVolume(name, container)
 	if errors.Is(err, record.ErrNoVolume) || errors.Is(err, record.ErrVolumeInUse) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	_ = store.AppendEvent("volume", "destroy", name, map[string]string{"driver": "local"})
-	return removeTree(trash)
+	return trash, nil
 }

@@ -3,6 +3,7 @@ package shim
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -279,6 +280,7 @@ func (s *shim) waitAgain(conn *stage.Conn) {
 // lastAnswers lets those who waited for the end hear of it: this process is about
 // to exit, or to wait for a restart.
 func (s *shim) lastAnswers(bound time.Duration) {
+	runtime.Gosched() // mostly that is all they need
 	for begin := time.Now(); time.Since(begin) < bound; time.Sleep(time.Millisecond) {
 		s.work.mu.Lock()
 		left := s.work.n

@@ -28,7 +28,7 @@ func (s *shim) stay() int {
 	}
 	code, err := s.reapInit()
 	if err != nil {
-		code = -1 // somebody else has reaped it
+		code, err = -1, nil // somebody else has reaped it
 	}
 	defer s.endings.Unlock()
 	s.killOrphans()
@@ -49,21 +49,23 @@ func (s *shim) stay() int {
 		trace.Leave() // the next life is another trace
 		return s.awaitRestart(wait)
 	}
-	err = nil
-	switch removed := s.removed(); {
+	var trees []string
+	switch {
 	case s.cfg.AutoRemove && !s.keep:
-		if err = Remove(s.store, s.cfg.ID, s.name(), s.cfg.Image, s.cfg.Anonymous); err == nil {
+		if trees, err = takeAway(s.store, s.cfg.ID, s.name(), s.cfg.Image, s.cfg.Anonymous); err == nil {
 			s.event("destroy", nil)
 		}
-	case !removed:
+	case !s.removed():
 		// The exit code is the user's data: it must outlive a power loss.
 		err = s.save(atomicfile.Durable)
 	}
-	if err != nil {
-		_, _ = os.Stderr.WriteString("rc-shim: " + err.Error() + "\n")
-	}
 	s.dropPIDFiles()
 	s.farewell(&start.Exit{Code: code, OOMKilled: oom})
+	// Nobody waits for this: the container has no name and no folder any more, and
+	// what is left of it, should we be killed here, the next `rc ps` deletes.
+	if err = errors.Join(err, removeTrees(trees)); err != nil {
+		_, _ = os.Stderr.WriteString("rc-shim: " + err.Error() + "\n")
+	}
 	return max(code, 0) // to a service manager that has us for the service
 }
 
@@ -260,30 +262,48 @@ func (s *shim) helperGone() {
 }
 
 // Remove deletes a container that does not run, with everything that is its own.
-// The caller holds its life lock and stands in U0. The name goes first and the
-// folder is renamed away at once, so that a crash leaves at worst a folder in
-// trash/, which the next command deletes.
+// The caller holds its life lock and stands in U0.
 func Remove(store *record.Store, id, name, image string, volumes []string) error {
-	defer trace.Begin("remove the container").End()
+	trees, err := takeAway(store, id, name, image, volumes)
+	return errors.Join(err, removeTrees(trees))
+}
+
+// takeAway is the part of Remove after which nobody finds the container any more,
+// and its name, image and volumes are free. The name goes first and the folder is
+// renamed away at once, so that a crash leaves at worst folders in trash/, which the
+// next command deletes. trees are those folders.
+func takeAway(store *record.Store, id, name, image string, volumes []string) (trees []string, err error) {
 	if name != "" {
 		if err := store.DropName(name, id); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	trash, err := store.Trash(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	trees = append(trees, trash)
 	if image != "" {
 		if err := store.ReleaseImage(image, id); err != nil {
-			return err
+			return trees, err
 		}
 	}
 	var errs []error
 	for _, v := range volumes {
-		errs = append(errs, removeVolume(store, v, id))
+		trash, err := takeVolume(store, v, id)
+		if trash != "" {
+			trees = append(trees, trash)
+		}
+		errs = append(errs, err)
 	}
-	errs = append(errs, removeTree(trash))
+	return trees, errors.Join(errs...)
+}
+
+func removeTrees(paths []string) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, removeTree(p))
+	}
 	return errors.Join(errs...)
 }
 

@@ -256,7 +256,8 @@ func TestRealCallerGoneLater(t *testing.T) {
 	}
 }
 
-// --rm: the container is gone, files of subordinate ids included, before Exited.
+// --rm: the container is gone before Exited, and its files, those of subordinate ids
+// included, with the shim.
 func TestRealAutoRemove(t *testing.T) {
 	c := newContainer(t, "true")
 	c.cfg.AutoRemove, c.cfg.Anonymous = true, []string{"anon"}
@@ -270,13 +271,16 @@ func TestRealAutoRemove(t *testing.T) {
 			t.Errorf("%s is left: %v", path, err)
 		}
 	}
+	if alive, err := c.store.Alive(c.cfg.ID); alive || err != nil {
+		t.Errorf("its life lock is held: %v", err)
+	}
+	c.ended()
 	if left, _ := os.ReadDir(c.store.Path("trash")); len(left) > 0 {
 		t.Errorf("the trash holds %v", left)
 	}
 	if _, err := os.Lstat(c.store.Path("volumes/named")); err != nil {
 		t.Error(err)
 	}
-	c.ended()
 }
 
 // A bind mount that would show our sockets has them covered.

@@ -197,6 +197,10 @@ func (s *shim) create() error {
 		return err
 	}
 	attached := s.attachNetwork()
+	// While init mounts: whoever finds this shim killed later ends what it left.
+	if err := s.save(atomicfile.Fast); err != nil {
+		return err
+	}
 	if err := s.listen(); err != nil {
 		return err
 	}
@@ -213,9 +217,6 @@ func (s *shim) create() error {
 	wait.End()
 	if net := s.snapshot().Net; net != nil && net.Note != "" {
 		s.said = append(s.said, net.Note)
-	}
-	if err := s.save(atomicfile.Fast); err != nil {
-		return err
 	}
 	st := s.snapshot()
 	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote, Said: s.said})
