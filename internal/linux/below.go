@@ -3,6 +3,7 @@ package linux
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ func (p Peer) Below() bool {
 
 // idsBelow: every id of the process's user namespace is one of ours, or it has none.
 func idsBelow(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid))
+	text, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
 	if err != nil {
 		return false // /proc with hidepid shows nobody above us
 	}
@@ -63,7 +64,33 @@ func idsBelow(pid int) bool {
 // sameIDs: the process's map reads as ours does. Who is below cannot make one
 // that does, save where our own range holds the ids that it is mapped to.
 func sameIDs(pid int) bool {
-	own, err := os.ReadFile("/proc/self/uid_map")
-	theirs, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid))
+	own, err := readProc("/proc/self/uid_map")
+	theirs, err2 := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
 	return err == nil && err2 == nil && string(own) == string(theirs)
+}
+
+// readProc reads a small file of /proc. os.ReadFile takes thrice the system calls: it
+// tries to have Go's poller watch the file.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fail("open", path, err)
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 0, 512)
+	for {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, cap(text))
+		}
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, fail("read", path, err)
+		case n == 0:
+			return text, nil
+		default:
+			text = text[:len(text)+n]
+		}
+	}
 }

@@ -17,19 +17,27 @@ const (
 // settle waits until a link carries packets. That it is up and has somebody at the
 // other end is heeded by a worker of the kernel (net/core/link_watch.c); until then it
 // drops what it should send or take. Since Linux 6.8 the question itself has it done;
-// before, the worker takes some tenths of a millisecond.
-func (r *rtnl) settle(index int) error {
+// before, the worker takes some tenths of a millisecond. What comes first is done in the
+// same system call as the first question.
+func (r *rtnl) settle(index int, first ...request) error {
 	for range settleSteps {
-		got, err := r.get(request{"look at the interface", unix.RTM_GETLINK, 0, ifinfomsg(index, false), nil})
+		got, err := r.exchange(append(first, request{"look at the interface", unix.RTM_GETLINK, 0, ifinfomsg(index, false), nil}))
 		if err != nil {
 			return err
 		}
-		if l, ok := parseLink(got[0]); ok && l.up {
+		if l, ok := parseLink(got[len(got)-1]); ok && l.up {
 			break
 		}
-		time.Sleep(settleStep)
+		first = nil
+		pause()
 	}
 	return nil
+}
+
+// pause is shorter than what Go's timers can do, and the World's thread has nothing
+// else to do.
+func pause() {
+	_ = unix.Nanosleep(&unix.Timespec{Nsec: settleStep.Nanoseconds()}, nil)
 }
 
 // settleAddress waits until an address of IPv6 is at work: its local route, and the
@@ -41,6 +49,6 @@ func (r *rtnl) settleAddress(a netip.Addr) {
 		if err == nil && len(got) == 1 && len(got[0].Data) >= unix.SizeofRtMsg && got[0].Data[7] == unix.RTN_LOCAL {
 			break
 		}
-		time.Sleep(settleStep)
+		pause()
 	}
 }

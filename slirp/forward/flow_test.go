@@ -143,6 +143,11 @@ func TestManyGates(t *testing.T) {
 		}
 		return len(list)
 	}
+	start := count()
+	first, err := s.Listen(Port{Proto: "tcp", Inside: 1})
+	if err != nil || s.Stop(first) != nil || count() != start+2 { // the door is opened with it, and stays
+		t.Fatalf("%v; %d descriptors before the first port, %d after", err, start, count())
+	}
 	before := count()
 	var gates []Port
 	for i := range 200 {

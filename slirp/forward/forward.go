@@ -54,7 +54,8 @@ type Inside struct {
 
 // Forwarder is the ports of one container.
 type Forwarder struct {
-	door    *door
+	netns   *os.File     // borrowed
+	door    *door        // nil before the first port: most containers have none
 	open    atomic.Int64 // pairs, half-made ones included
 	inside  atomic.Pointer[Inside]
 	mu      sync.Mutex // of what follows
@@ -65,12 +66,7 @@ type Forwarder struct {
 
 // New prepares for the ports of the container with that network namespace, which it
 // borrows until Close.
-func New(netns *os.File) (*Forwarder, error) {
-	f := &Forwarder{}
-	d, err := newDoor(f, netns)
-	f.door = d
-	return f, err
-}
+func New(netns *os.File) (*Forwarder, error) { return &Forwarder{netns: netns}, nil }
 
 // Listen takes a port of the host; what comes waits until Serve. The port that was
 // chosen is in the result. Errors are the kernel's of socket(2), bind(2) and listen(2).
@@ -79,6 +75,13 @@ func (f *Forwarder) Listen(p Port) (Port, error) {
 	defer f.mu.Unlock()
 	if f.closed {
 		return p, os.ErrClosed
+	}
+	if f.door == nil {
+		d, err := newDoor(f, f.netns)
+		if err != nil {
+			return p, err
+		}
+		f.door = d
 	}
 	g, err := openGate(f, p)
 	if err != nil {
@@ -100,6 +103,9 @@ func (f *Forwarder) Serve(at Inside) {
 		return
 	}
 	f.serving = true
+	if len(f.gates) == 0 {
+		return
+	}
 	gates := slices.Clone(f.gates)
 	f.door.do(func() {
 		for _, g := range gates {
@@ -149,7 +155,9 @@ func (f *Forwarder) Close() error {
 		return os.ErrClosed
 	}
 	f.closed = true
-	f.door.end()
+	if f.door != nil {
+		f.door.end()
+	}
 	for _, g := range f.gates {
 		g.close()
 		relay.cut(g)

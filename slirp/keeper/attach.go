@@ -360,16 +360,14 @@ func checkOwner(netns, userns *os.File) error {
 		return err
 	}
 	defer owner.Close()
-	u0, err := linux.OpenNamespace(0, unix.CLONE_NEWUSER)
-	if err != nil {
-		return err
-	}
-	defer u0.Close()
-	ids := make([]linux.NamespaceID, 3)
-	for i, f := range []*os.File{owner, userns, u0} {
+	var ids [3]linux.NamespaceID
+	for i, f := range []*os.File{owner, userns} {
 		if ids[i], err = linux.NamespaceOf(f); err != nil {
 			return err
 		}
+	}
+	if ids[2], err = linux.NamespaceOfProcess(0, unix.CLONE_NEWUSER); err != nil {
+		return err
 	}
 	if ids[0] != ids[1] || ids[0] == ids[2] {
 		return fmt.Errorf("the network namespace is not owned by the sandbox's user namespace: %w", unix.EPERM)
@@ -378,12 +376,7 @@ func checkOwner(netns, userns *os.File) error {
 }
 
 func sameNamespace(pid, kind int, f *os.File) error {
-	its, err := linux.OpenNamespace(pid, kind)
-	if err != nil {
-		return err
-	}
-	defer its.Close()
-	a, err := linux.NamespaceOf(its)
+	a, err := linux.NamespaceOfProcess(pid, kind)
 	if err != nil {
 		return err
 	}

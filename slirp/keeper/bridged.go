@@ -34,7 +34,6 @@ func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 	if err != nil {
 		return err
 	}
-	again := c.found(w, r.ID)
 	wait := func() error { return nil }
 	if slices.ContainsFunc(r.Endpoints, func(e slirp.Endpoint) bool { return !e.Network.Internal }) {
 		wait = c.uplink.want(w)
@@ -42,11 +41,13 @@ func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 	var undo unwind.Stack
 	defer undo.Run()
 	a.wires = &wires{commons: c, world: w, member: names.Member{Name: r.Name, Hostname: r.Hostname, HostLoopback: r.HostLoopback, Servers: r.DNS}}
+	again := false // it was on its bridges before we came
 	for _, e := range r.Endpoints {
-		if err := a.wires.connect(a, e); err != nil {
+		was, err := a.wires.connect(a, e)
+		if err != nil {
 			return err
 		}
-		if !again {
+		if again = again || was; !was {
 			undo.Push(func() { _ = w.Disconnect(a.id, e.Network.ID) })
 		}
 	}
@@ -67,23 +68,25 @@ func (a *attachment) bridge(r *slirp.Attach, n0 *os.File) error {
 	return nil
 }
 
-// connect adds one network.
-func (w *wires) connect(a *attachment, e slirp.Endpoint) error {
+// connect adds one network; was: the container has been on it.
+func (w *wires) connect(a *attachment, e slirp.Endpoint) (was bool, err error) {
 	if len(w.nets) >= slirp.MaxEndpoints {
-		return hint.Newf(attachOp, "", "%d networks are the most for one container", slirp.MaxEndpoints)
+		return false, hint.Newf(attachOp, "", "%d networks are the most for one container", slirp.MaxEndpoints)
 	}
 	defer a.marks.Begin(e.Network.Name).End()
-	got, err := w.world.Connect(a.id, a.target.netns, e)
+	got, was, err := w.world.Rejoin(a.id, a.target.netns, e)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := w.commons.listen(w.world, &e.Network); err != nil {
-		_ = w.world.Disconnect(a.id, e.Network.ID)
-		return hint.New("answer for the names of network "+e.Network.Name, err, "")
+		if !was {
+			_ = w.world.Disconnect(a.id, e.Network.ID)
+		}
+		return was, hint.New("answer for the names of network "+e.Network.Name, err, "")
 	}
 	w.nets = append(w.nets, e.Network)
 	w.member.Endpoints = append(slices.Clone(w.member.Endpoints), got)
-	return nil
+	return was, nil
 }
 
 // leave takes the container off a network while it runs.
@@ -210,7 +213,7 @@ func (w *wires) enter(a *attachment, e slirp.Endpoint) error {
 	if !e.Network.Internal {
 		wait = w.commons.uplink.want(w.world)
 	}
-	if err := w.connect(a, e); err != nil {
+	if _, err := w.connect(a, e); err != nil {
 		return err
 	}
 	if err := wait(); err != nil {

@@ -94,16 +94,6 @@ func (c *commons) makeReady() {
 	})
 }
 
-// found tells whether the container was on its bridges before we came.
-func (c *commons) found(w *bridge.World, id string) bool {
-	for _, m := range w.Members() {
-		if m.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
 // listen has the names of a network answered.
 func (c *commons) listen(w *bridge.World, n *slirp.Network) error {
 	c.mu.Lock()
