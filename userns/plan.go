@@ -58,13 +58,14 @@ const (
 	mapText   = 4096 // the kernel takes less than a page
 )
 
-const (
+const ( // in this order
 	flagDenySetgroups = 1 << iota
 	flagBecomeRoot
 	flagSetsid
 	flagNonDumpable
 	flagFork
 	flagOrphan
+	flagPrepare
 )
 
 type planWire struct {
@@ -74,6 +75,7 @@ type planWire struct {
 	Join                  [maxJoin]struct{ FD, Type int32 }
 	UIDLen, GIDLen        uint32
 	UIDMap, GIDMap        [mapText]byte
+	_                     [2]int32 // the constructor's own
 }
 
 // forks says whether a child goes on instead of the program that was started.
@@ -85,8 +87,9 @@ func (p *Plan) forks() bool {
 	return fork
 }
 
-// wire checks the plan and encodes it for a constructor that reports on reportFD.
-func (p *Plan) wire(reportFD int, setsid bool) ([]byte, error) {
+// wire checks the plan and encodes it for the constructor of a program that reports
+// on reportFD.
+func (p *Plan) wire(reportFD int, of *Program) ([]byte, error) {
 	w := planWire{Magic: planMagic, Unshare: uint64(p.Unshare), Clone: uint64(p.Clone),
 		NJoin: uint32(len(p.Join)), ReportFD: int32(reportFD), CgroupFD: int32(p.CgroupFD)}
 	if len(p.Join) > maxJoin {
@@ -98,12 +101,9 @@ func (p *Plan) wire(reportFD int, setsid bool) ([]byte, error) {
 		}
 		w.Join[i].FD, w.Join[i].Type = int32(j.FD), int32(j.Type)
 	}
-	for bit, on := range map[uint32]bool{
-		flagDenySetgroups: p.DenySetgroups, flagBecomeRoot: p.BecomeRoot, flagSetsid: setsid,
-		flagNonDumpable: p.NonDumpable, flagFork: p.forks(), flagOrphan: p.Orphan,
-	} {
+	for i, on := range [...]bool{p.DenySetgroups, p.BecomeRoot, of.Setsid, p.NonDumpable, p.forks(), p.Orphan, of.Prepare != nil} {
 		if on {
-			w.Flags |= bit
+			w.Flags |= flagDenySetgroups << i
 		}
 	}
 	if p.Clone&unix.CLONE_NEWUSER != 0 {
@@ -129,8 +129,8 @@ func (w *planWire) setMaps(uid, gid []IDMap) error {
 }
 
 // seal puts the plan into the memory file that becomes descriptor 3.
-func (p *Plan) seal(reportFD int, setsid bool) (*os.File, error) {
-	data, err := p.wire(reportFD, setsid)
+func (p *Plan) seal(reportFD int, of *Program) (*os.File, error) {
+	data, err := p.wire(reportFD, of)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package userns
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -32,6 +33,7 @@ const (
 	stepSetuid
 	stepSetsid
 	stepDumpable
+	stepGate
 )
 
 var stepNames = map[step]string{
@@ -39,6 +41,7 @@ var stepNames = map[step]string{
 	stepSetgroups: "deny setgroups in the new user namespace", stepGIDMap: "write the group map of the new user namespace",
 	stepUIDMap: "write the user map of the new user namespace", stepSetgid: "become group 0 in the namespace",
 	stepSetuid: "become user 0 in the namespace", stepSetsid: "start a session", stepDumpable: "become non-dumpable",
+	stepGate: "make a pipe",
 }
 
 // constructorLimit ends the wait for a program that has no constructor, or that
@@ -52,26 +55,14 @@ type message struct {
 	pid, arg int
 }
 
-// receive waits for a report, or for the end of the process behind pidfd.
-func receive(sock, pidfd *os.File) (message, error) {
-	fds := []unix.PollFd{{Fd: int32(sock.Fd()), Events: unix.POLLIN}, {Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
-	for end := time.Now().Add(constructorLimit); ; {
-		n, err := unix.Poll(fds, int(time.Until(end).Milliseconds())+1)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return message{}, err
-		}
-		if n == 0 {
-			return message{}, fmt.Errorf("no report after %v: the program has no constructor, or is stopped", constructorLimit)
-		}
-		break
-	}
-	// A process that reported and ended has both ready: the report counts.
+// receive waits for a report, or for the end of everybody who could send one.
+func receive(sock *os.File) (message, error) {
 	var buf [16]byte
-	n, _, err := unix.Recvfrom(int(sock.Fd()), buf[:], unix.MSG_DONTWAIT)
-	if err != nil || n != len(buf) {
+	n, err := sock.Read(buf[:])
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return message{}, fmt.Errorf("no report after %v: the program has no constructor, or is stopped", constructorLimit)
+	case err != nil || n != len(buf):
 		return message{}, fmt.Errorf("the process ended before it was set up")
 	}
 	field := func(i int) int32 { return int32(binary.NativeEndian.Uint32(buf[4*i:])) }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,7 +101,7 @@ type starting struct {
 func (p *Program) exec() (*starting, error) {
 	defer trace.Aside("fork and execve").End()
 	report := firstFile + len(p.Files)
-	plan, err := p.Plan.seal(report, p.Setsid)
+	plan, err := p.Plan.seal(report, p)
 	if err != nil {
 		return nil, hint.New("start "+p.Path, err, "")
 	}
@@ -111,7 +112,11 @@ func (p *Program) exec() (*starting, error) {
 		return nil, hint.New("start "+p.Path, err, "")
 	}
 	defer unix.Close(pair[1])
-	sock := os.NewFile(uintptr(pair[0]), "report")
+	sock, err := pollable(pair[0])
+	if err != nil {
+		_ = unix.Close(pair[0])
+		return nil, hint.New("start "+p.Path, err, "")
+	}
 	pid, err := p.forkExec(append([]*os.File{plan, p.Conn}, p.Files...), pair[1])
 	if err != nil {
 		_ = sock.Close()
@@ -123,6 +128,16 @@ func (p *Program) exec() (*starting, error) {
 		return nil, err
 	}
 	return &starting{sock: sock, first: first}, nil
+}
+
+// pollable hands a socket to Go's poller: who waits there holds no thread, which
+// with one processor would have to be replaced.
+func pollable(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(fd), "report")
+	return f, f.SetReadDeadline(time.Now().Add(constructorLimit))
 }
 
 func (p *Program) forkExec(files []*os.File, report int) (int, error) {
@@ -164,13 +179,12 @@ func (p *Program) forkExec(files []*os.File, report int) (int, error) {
 //	NEED_MAPS            ────►      newuidmap, newgidmap
 //	                     ◄────      go
 //	clone3, maps, CLONED ────►      pidfd, Prepare         (the intermediate ends)
-//	child                ◄────      go
+//	child                ◄────      go, after a Prepare; else the child goes on by itself
 //	READY                ────►
 func (s *starting) converse(p *Program) (*Process, error) {
 	defer trace.Aside("constructor: namespaces, maps").End()
-	current := s.first
 	for {
-		m, err := receive(s.sock, current.PidFD)
+		m, err := receive(s.sock)
 		if err == nil && m.pid > 0 && s.child == nil {
 			s.child, err = newProcess(m.pid)
 		}
@@ -183,10 +197,10 @@ func (s *starting) converse(p *Program) (*Process, error) {
 		case stepNeedMaps:
 			err = writeMaps(s.first.PID, p.MapIDs)
 		case stepCloned:
-			current = s.child
-			if p.Prepare != nil {
-				err = p.Prepare(current.PID)
+			if p.Prepare == nil {
+				continue
 			}
+			err = p.Prepare(s.child.PID)
 		default:
 			err = m.failure(p)
 		}

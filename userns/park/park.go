@@ -8,10 +8,6 @@
 // constructors get argv.
 package park
 
-// #cgo CFLAGS: -O2 -Wall -Wextra -Werror
-// extern int park_terminated;
-import "C"
-
 import (
 	"bytes"
 	"errors"
@@ -53,7 +49,7 @@ type Plan struct {
 
 // Terminated tells whether SIGTERM came while this process executed itself, or
 // waited. Whoever executes it blocks that signal in the thread that does.
-func Terminated() bool { return C.park_terminated != 0 }
+func Terminated() bool { return terminated() }
 
 type planWire struct {
 	Magic, Mask uint64
