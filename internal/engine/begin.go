@@ -70,6 +70,11 @@ func (l *launch) begin(s Streams) (int, error) {
 // converse goes through the messages up to Started.
 func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 	defer trace.Begin("follow the shim to Started").End()
+	// Start waits for us only where there may be something to write down before.
+	ahead := len(l.cfg.Attach.Ports) == 0
+	if ahead {
+		_ = conn.Send(&start.Message{Kind: start.KindStart}) // to nobody: the next answer says so
+	}
 	m, err := l.expect(conn, start.KindCreated)
 	if err != nil {
 		return l.whyShimDied(proc, err)
@@ -91,8 +96,10 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 			return hint.New("save the container's record", err, diskFix(err))
 		}
 	}
-	if err := conn.Send(&start.Message{Kind: start.KindStart}); err != nil {
-		return hint.New("start the container", err, "")
+	if !ahead {
+		if err := conn.Send(&start.Message{Kind: start.KindStart}); err != nil {
+			return hint.New("start the container", err, "")
+		}
 	}
 	_, err = l.expect(conn, start.KindStarted)
 	return err

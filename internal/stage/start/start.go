@@ -14,7 +14,10 @@
 //	                       ◄─── Exited         (all output was written before)
 //	Failed from any side at any time ends it; after Started, rc may send
 //	Signal, Resize, CloseStream and Detach.
-//	rc gone between Created and Start: the shim tears down.
+//	rc gone before Start: the shim tears down.
+//
+// Where Created tells rc nothing that has to be written down first, Start is sent
+// ahead, and the shim finds it when it looks.
 //
 // One more rule: the socket to init is close-on-exec, so a successful execve
 // closes it, and no answer from the payload is ever read.
