@@ -9,6 +9,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/slirp"
 )
 
@@ -36,18 +37,19 @@ func networkMode(c *engine.Entry) string {
 // networkView has those fields of Docker's NetworkSettings that rc knows. The
 // addresses are those of the first network.
 type networkView struct {
-	SandboxKey                    string
-	Ports                         map[string][]portBinding
-	Gateway                       string
-	IPAddress                     string
-	IPPrefixLen                   int
-	MacAddress                    string
-	IPv6Gateway                   string
-	GlobalIPv6Address             string
-	GlobalIPv6PrefixLen           int
-	Bridge, SandboxID, EndpointID string // empty, see endpointView
-	Networks                      map[string]endpointView
-	LostPorts                     []slirp.LostPort `json:",omitempty"` // rc's own: taken by somebody while there was no keeper
+	SandboxKey            string
+	Ports                 map[string][]portBinding
+	Gateway               string
+	IPAddress             string
+	IPPrefixLen           int
+	MacAddress            string
+	IPv6Gateway           string
+	GlobalIPv6Address     string
+	GlobalIPv6PrefixLen   int
+	SandboxID, EndpointID string
+	Bridge                string // empty
+	Networks              map[string]endpointView
+	LostPorts             []slirp.LostPort `json:",omitempty"` // rc's own: taken by somebody while there was no keeper
 }
 
 // endpointView is Docker's EndpointSettings.
@@ -57,7 +59,7 @@ type endpointView struct {
 	Aliases             []string
 	MacAddress          string
 	NetworkID           string
-	EndpointID          string // nothing here has one
+	EndpointID          string
 	Gateway             string
 	IPAddress           string
 	IPPrefixLen         int
@@ -86,11 +88,18 @@ func networkOf(e *engine.Engine, c *engine.Entry, exposed map[string]struct{}) n
 			v.Ports[portKey(p)] = append(v.Ports[portKey(p)], portBinding{hostAddress(p), portNumber(p.HostPort)})
 		}
 		now, v.LostPorts = c.State.Net, c.Lost()
+		if spec.NamespaceKind(c.Network) != spec.KindContainer { // that one's is another container's
+			v.SandboxID = c.EndpointID("")
+		}
 	}
 	var first endpointView
 	if c.Network != slirp.DriverBridge || now != nil && len(now.Endpoints) == 0 && now.IP != "" { // the latter: where no bridge could be made
 		if now != nil {
 			first = endpointView{Gateway: now.Gateway, IPAddress: now.IP, IPPrefixLen: now.Prefix}
+		}
+		if v.SandboxID != "" {
+			first.NetworkID = slirp.StillID(c.Network)
+			first.EndpointID = c.EndpointID(first.NetworkID)
 		}
 		v.Networks[cmp.Or(networkMode(c), "none")] = first
 	}
@@ -106,6 +115,7 @@ func networkOf(e *engine.Engine, c *engine.Entry, exposed map[string]struct{}) n
 			}
 		}
 	}
+	v.EndpointID = first.EndpointID
 	v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress = first.Gateway, first.IPAddress, first.IPPrefixLen, first.MacAddress
 	v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen = first.IPv6Gateway, first.GlobalIPv6Address, first.GlobalIPv6PrefixLen
 	return v
@@ -123,6 +133,7 @@ func endpointOf(e *engine.Engine, c *engine.Entry, use *record.NetworkUse, now *
 		if i >= 0 {
 			s := &now.Endpoints[i]
 			v.NetworkID, v.MacAddress, v.Interface = s.NetworkID, s.MAC, s.Interface
+			v.EndpointID = c.EndpointID(s.NetworkID)
 			v.Gateway, v.IPAddress, v.IPPrefixLen = addressText(s.Gateway), addressText(s.IP), s.Prefix
 			v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen = addressText(s.Gateway6), addressText(s.IP6), s.Prefix6
 			return v, true

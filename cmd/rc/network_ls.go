@@ -193,7 +193,7 @@ type ipamConfig struct {
 // memberView is a container that runs; Name and the addresses are Docker's.
 type memberView struct {
 	Name        string
-	EndpointID  string // empty: nothing here has one
+	EndpointID  string
 	MacAddress  string
 	IPv4Address string // with the bits of the subnet
 	IPv6Address string
@@ -221,7 +221,7 @@ func inspectNetwork(n *engine.NetworkEntry) *networkDetail {
 	for _, u := range n.Users {
 		switch {
 		case u.Now != nil:
-			m := memberView{Name: u.Name, MacAddress: u.Now.MAC, Interfaces: []string{u.Now.Interface}}
+			m := memberView{Name: u.Name, EndpointID: u.EndpointID, MacAddress: u.Now.MAC, Interfaces: []string{u.Now.Interface}}
 			if u.Now.IP.IsValid() {
 				m.IPv4Address = fmt.Sprintf("%s/%d", u.Now.IP, u.Now.Prefix)
 			}
@@ -230,7 +230,7 @@ func inspectNetwork(n *engine.NetworkEntry) *networkDetail {
 			}
 			d.Containers[u.ID] = m
 		case u.Alive && !bridged(n):
-			d.Containers[u.ID] = memberView{Name: u.Name}
+			d.Containers[u.ID] = memberView{Name: u.Name, EndpointID: u.EndpointID}
 		}
 	}
 	return d

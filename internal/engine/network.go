@@ -2,8 +2,10 @@ package engine
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"os"
 	"slices"
@@ -161,6 +163,8 @@ type NetworkUser struct {
 	ID, Name string
 	Alive    bool
 	Now      *slirp.EndpointStatus // nil: it does not run
+
+	EndpointID string // see Entry.EndpointID
 }
 
 // still are the networks that every host has, and nobody makes. Docker lists them.
@@ -243,16 +247,32 @@ func (e *Engine) fillUsers(entries []*NetworkEntry) error {
 	return nil
 }
 
+// EndpointID is 64 digits for a container on a network during one of its lives, as
+// Docker's are; of "" its sandbox. Nothing is made with it: it is there for programs that
+// compare it, or use it as a key.
+func (c *Entry) EndpointID(networkID string) string {
+	id := ""
+	for _, half := range []string{"1", "2"} {
+		h := fnv.New128a()
+		fmt.Fprintln(h, half, c.ID, networkID, c.State.Started.UnixNano())
+		id += hex.EncodeToString(h.Sum(nil))
+	}
+	return id
+}
+
 // user tells whether a container is on the network.
 func (n *NetworkEntry) user(c *Entry) (NetworkUser, bool) {
 	u := NetworkUser{ID: c.ID, Name: c.Name, Alive: c.Alive}
 	if n.Driver != slirp.DriverBridge {
+		if c.Alive {
+			u.EndpointID = c.EndpointID(n.ID)
+		}
 		return u, c.Network == n.Name
 	}
 	if c.Alive && c.State.Net != nil {
 		for i := range c.State.Net.Endpoints {
 			if end := &c.State.Net.Endpoints[i]; end.Network == n.Name {
-				u.Now = end
+				u.Now, u.EndpointID = end, c.EndpointID(n.ID)
 			}
 		}
 	}
