@@ -5,10 +5,12 @@
 package stage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -105,6 +107,34 @@ func closedError(err error, closed *atomic.Bool) error {
 	return err
 }
 
+// incoming is where packets arrive, whichever conversation they belong to: 64 KiB
+// of its own for each Recv were most of what a start allocated, and each page
+// that is touched first is a fault. Nobody holds it while waiting.
+var incoming struct {
+	sync.Mutex
+	data [MaxPacket]byte
+	oob  [1024]byte // CMSG_SPACE(MaxFiles * 4) is 816
+}
+
+// arrival is what one recvmsg(2) took.
+type arrival struct {
+	data, oob []byte
+	flags     int
+}
+
+// take receives without waiting.
+func (p *arrival) take(fd int) error {
+	incoming.Lock()
+	defer incoming.Unlock()
+	oob := incoming.oob[:unix.CmsgSpace(MaxFiles*4)]
+	n, oobn, flags, _, err := unix.Recvmsg(fd, incoming.data[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return err
+	}
+	p.data, p.oob, p.flags = bytes.Clone(incoming.data[:n]), bytes.Clone(oob[:oobn]), flags
+	return nil
+}
+
 // Recv reads one message into v and returns the descriptors that came with it,
 // which the caller owns. The end of the conversation is io.EOF. An unknown
 // field is no error: the protocol grows by adding fields.
@@ -113,17 +143,14 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	buf := make([]byte, MaxPacket)
-	oob := make([]byte, unix.CmsgSpace(MaxFiles*4))
-	var n, oobn, flags int
+	var p arrival
 	var rerr error
 	err = raw.Read(func(fd uintptr) bool {
-		n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if rerr == unix.ECONNRESET {
+		if rerr = p.take(int(fd)); rerr == unix.ECONNRESET {
 			// The other side ended with a packet of ours unread (net/unix/af_unix.c,
 			// unix_release_sock). The kernel says so once, before what it still has
 			// for us: its last word, or the end.
-			n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+			rerr = p.take(int(fd))
 		}
 		return rerr != unix.EAGAIN
 	})
@@ -133,18 +160,18 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 	if err != nil {
 		return nil, closedError(err, &c.closed)
 	}
-	files, err := receivedFiles(oob[:oobn])
+	files, err := receivedFiles(p.oob)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case n == 0 && oobn == 0:
+	case len(p.data) == 0 && len(p.oob) == 0:
 		return nil, io.EOF
-	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+	case p.flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		CloseFiles(files)
 		return nil, ErrTooLarge
 	}
-	if err := lazyjson.Unmarshal(buf[:n], v); err != nil {
+	if err := lazyjson.Unmarshal(p.data, v); err != nil {
 		CloseFiles(files)
 		return nil, fmt.Errorf("decode message: %w", err)
 	}
