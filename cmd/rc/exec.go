@@ -40,8 +40,8 @@ func execCommand() *command {
 func (o *execOptions) bind(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.Detach, "detach", "d", false, "leave the command running; its output is dropped")
 	fs.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "detach from a terminal by these `KEYS`; \"\" for none")
-	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set `KEY[=VALUE]`; KEY alone passes the caller's value on")
-	fs.StringArrayVar(&o.EnvFile, "env-file", nil, "read variables from this `FILE`")
+	fs.VarP((*list)(&o.Env), "env", "e", "set `KEY[=VALUE]`; KEY alone passes the caller's value on")
+	fs.Var((*list)(&o.EnvFile), "env-file", "read variables from this `FILE`")
 	fs.BoolVarP(&o.Interactive, "interactive", "i", false, "keep the input connected")
 	fs.BoolVar(&o.Privileged, "privileged", false, "give all capabilities in the container's user namespace, and no filter")
 	fs.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")

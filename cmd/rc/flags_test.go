@@ -125,13 +125,17 @@ func TestCommas(t *testing.T) {
 		if f.Value.Type() != "stringArray" {
 			return
 		}
+		_, fs := boundRun() // two names of one flag add to one list
 		if err := fs.Parse([]string{"--" + f.Name, "a=1,2", "--" + f.Name, `b="x y"`}); err != nil {
 			t.Errorf("--%s: %v", f.Name, err)
 		}
-		if got := f.Value.(pflag.SliceValue).GetSlice(); !slices.Equal(got, []string{"a=1,2", `b="x y"`}) {
+		if got := fs.Lookup(f.Name).Value.(pflag.SliceValue).GetSlice(); !slices.Equal(got, []string{"a=1,2", `b="x y"`}) {
 			t.Errorf("--%s became %q", f.Name, got)
 		}
 	})
+	if err := fs.Parse([]string{"--net", "a", "--network", "b"}); err != nil || !slices.Equal(o.Network, []string{"a", "b"}) {
+		t.Errorf("--net a --network b became %q, %v", o.Network, err)
+	}
 	if err := fs.Parse([]string{"--cap-add", "A,B", "--cap-add", "C"}); err != nil || !slices.Equal(o.CapAdd, []string{"A", "B", "C"}) {
 		t.Errorf("--cap-add: %q %v", o.CapAdd, err)
 	}

@@ -20,13 +20,13 @@ func (o *runOptions) bindLimits(fs *pflag.FlagSet) {
 	fs.StringVar(&o.MemoryReservation, "memory-reservation", "", "keep these `BYTES` of memory from being reclaimed before others'")
 	fs.Int64Var(&o.PidsLimit, "pids-limit", 0, "limit to this `NUMBER` of processes; -1 for no limit")
 	fs.Uint64Var(&o.BlkioWeight, "blkio-weight", 0, "give this relative `WEIGHT` on disks: 10 to 1000")
-	fs.StringArrayVar(&o.BlkioWeightDevice, "blkio-weight-device", nil, "give a relative weight on one disk: `DEVICE:WEIGHT`")
-	fs.StringArrayVar(&o.DeviceReadBps, "device-read-bps", nil, "limit what is read of a disk in a second: `DEVICE:BYTES`, or with kb, mb, gb")
-	fs.StringArrayVar(&o.DeviceWriteBps, "device-write-bps", nil, "limit what is written to a disk in a second: `DEVICE:BYTES`")
-	fs.StringArrayVar(&o.DeviceReadIOps, "device-read-iops", nil, "limit reads of a disk in a second: `DEVICE:NUMBER`")
-	fs.StringArrayVar(&o.DeviceWriteIOps, "device-write-iops", nil, "limit writes to a disk in a second: `DEVICE:NUMBER`")
-	fs.StringArrayVar(&o.Hugetlb, "hugetlb", nil, "limit huge pages: `PAGESIZE:BYTES`, as in 2MB:64m")
-	fs.StringArrayVar(&o.CgroupConf, "cgroup-conf", nil, "write a file of the cgroup: `FILE=VALUE`, as in memory.high=512M")
+	fs.Var((*list)(&o.BlkioWeightDevice), "blkio-weight-device", "give a relative weight on one disk: `DEVICE:WEIGHT`")
+	fs.Var((*list)(&o.DeviceReadBps), "device-read-bps", "limit what is read of a disk in a second: `DEVICE:BYTES`, or with kb, mb, gb")
+	fs.Var((*list)(&o.DeviceWriteBps), "device-write-bps", "limit what is written to a disk in a second: `DEVICE:BYTES`")
+	fs.Var((*list)(&o.DeviceReadIOps), "device-read-iops", "limit reads of a disk in a second: `DEVICE:NUMBER`")
+	fs.Var((*list)(&o.DeviceWriteIOps), "device-write-iops", "limit writes to a disk in a second: `DEVICE:NUMBER`")
+	fs.Var((*list)(&o.Hugetlb), "hugetlb", "limit huge pages: `PAGESIZE:BYTES`, as in 2MB:64m")
+	fs.Var((*list)(&o.CgroupConf), "cgroup-conf", "write a file of the cgroup: `FILE=VALUE`, as in memory.high=512M")
 }
 
 // bindCgroup binds where the cgroup stands.
@@ -46,12 +46,12 @@ func (o *runOptions) bindRestart(fs *pflag.FlagSet) {
 func (o *runOptions) bindMore(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Domainname, "domainname", "", "use this NIS domain `NAME`")
 	fs.StringVar(&o.Cgroupns, "cgroupns", "", "see control `GROUPS`: private")
-	fs.StringArrayVar(&o.Expose, "expose", nil, "name a `PORT[/PROTO]` that -P publishes")
+	fs.Var((*list)(&o.Expose), "expose", "name a `PORT[/PROTO]` that -P publishes")
 	fs.BoolVarP(&o.PublishAll, "publish-all", "P", false, "publish every port that the image or --expose names on a free one")
-	fs.StringArrayVar(&o.VolumesFrom, "volumes-from", nil, "mount what this `CONTAINER[:ro]` mounts")
+	fs.Var((*list)(&o.VolumesFrom), "volumes-from", "mount what this `CONTAINER[:ro]` mounts")
 	fs.IntVar(&o.OOMScoreAdj, "oom-score-adj", 0, "make it this much more likely to be killed when memory is short: a `NUMBER` up to 1000")
 	fs.BoolVarP(&o.Quiet, "quiet", "q", false, "print nothing of a pull")
-	fs.StringArrayVar(&o.DNSOption, "dns-opt", nil, "same as --dns-option")
+	fs.Var((*list)(&o.DNSOption), "dns-opt", "same as --dns-option")
 	_ = fs.MarkHidden("dns-opt")
 }
 
