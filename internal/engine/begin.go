@@ -59,8 +59,8 @@ func (l *launch) begin(s Streams) (int, error) {
 		attached.stop = func() { l.e.stopForUnit(l.id, l.notify) }
 	}
 	code, err := attached.follow(l, conn)
-	if err == nil && !attached.left {
-		// It has nothing left to do; who lists processes after us shall not see it.
+	if err == nil && !attached.left && l.e.unit().Main {
+		// It deletes what is in the trash, and systemd kills what outlives the main process.
 		_ = proc.PidFD.SetReadDeadline(time.Now().Add(time.Second))
 		_, _ = proc.Wait()
 	}

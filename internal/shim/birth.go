@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -92,9 +93,36 @@ func (s *shim) awaitInit() error {
 	s.init = b.proc
 	s.mu.Unlock()
 	s.undo.Push(s.killAll)
+	s.holdMounts()
 	began, _ := linux.StartTime(b.proc.PID)
 	s.update(func(st *record.State) { st.PID, st.PIDStart = b.proc.PID, began })
 	return s.adjustOOMScore(b.proc.PID)
+}
+
+// holdMounts keeps the container's mount namespace for a little longer than its last
+// process: else that process takes all mounts down in its exit, before anybody hears
+// of it (exit_task_namespaces before exit_notify in kernel/exit.c), and waits for
+// every processor in doing so. Only where nothing of the user's is mounted there,
+// which could be wanted back at once, and nobody waits for the mounts to be gone.
+func (s *shim) holdMounts() {
+	if !s.cfg.AutoRemove || s.cfg.RootfsDir != "" || s.servant != nil {
+		return
+	}
+	for i := range s.cfg.Spec.Mounts {
+		m := &s.cfg.Spec.Mounts[i]
+		if m.Type == "bind" && filepath.Dir(m.Source) != s.cfg.Dir {
+			return
+		}
+	}
+	s.mounts, _ = linux.OpenNamespace(s.init.PID, unix.CLONE_NEWNS)
+}
+
+// dropMounts takes the mounts down.
+func (s *shim) dropMounts() {
+	if s.mounts != nil {
+		_ = s.mounts.Close()
+		s.mounts = nil
+	}
 }
 
 // spawn starts init, into its cgroup at birth where the kernel allows, else by

@@ -61,6 +61,7 @@ func (s *shim) stay() int {
 	}
 	s.dropPIDFiles()
 	s.farewell(&start.Exit{Code: code, OOMKilled: oom})
+	s.dropMounts()
 	// Nobody waits for this: the container has no name and no folder any more, and
 	// what is left of it, should we be killed here, the next `rc ps` deletes.
 	if err = errors.Join(err, removeTrees(trees)); err != nil {

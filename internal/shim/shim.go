@@ -48,6 +48,7 @@ type shim struct {
 	init    *userns.Process
 	birth   *birth      // of init, while it is under way
 	loose   *os.File    // of our own program: settleProgram
+	mounts  *os.File    // the mount namespace of a container that is removed: holdMounts
 	conv    *stage.Conn // with init
 	group   *cgroup.Group
 	net     *network
