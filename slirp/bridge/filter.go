@@ -26,7 +26,8 @@ const tableName = "rc"
 //	prerouting   from a bridge only with a source in its subnets
 //	input        from a bridge to its own gateway: DNS, ping; nothing else
 //	forward      from a bridge that is not internal, out by the tap; nothing else,
-//	             so that nothing passes from one network to another
+//	             so that nothing passes from one network to another; 8,192 open
+//	             connections of a container's at most (count.go)
 //	postrouting  masquerade by the tap
 //
 // In the table bridge rc (where the kernel has it), on what comes in by a port: IPv4,
@@ -42,6 +43,7 @@ type filter struct {
 	inet    *nftables.Table
 	ports   *nftables.Table // nil: no nf_tables for bridges
 	noPorts error
+	noCount error // why nothing counts a container's connections: the kernel has no nft_connlimit
 
 	gate4, gate6     *nftables.Set // bridge . gateway
 	ours, outward    *nftables.Set // bridges; those with a way out
@@ -112,9 +114,18 @@ func (f *filter) flush() error {
 func (f *filter) rebuild(networks map[string]*network, ports map[string][]*port, way Way) error {
 	f.way = way
 	err := f.try(networks, ports, true)
-	if err != nil {
-		f.noPorts = err
-		err = f.try(networks, ports, false)
+	for _, without := range [][2]bool{{false, true}, {true, false}, {true, true}} { // ports, counts
+		if err == nil {
+			break
+		}
+		f.noPorts, f.noCount = nil, nil
+		if without[0] {
+			f.noPorts = err
+		}
+		if without[1] {
+			f.noCount = err
+		}
+		err = f.try(networks, ports, !without[0])
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoFilter, err)
@@ -153,7 +164,7 @@ func (f *filter) try(networks map[string]*network, ports map[string][]*port, bri
 }
 
 const (
-	maxMessages       = 150
+	maxMessages       = 120 // besides those of the table itself, 70
 	messagesOfNetwork = 12
 )
 

@@ -62,6 +62,7 @@ func (f *filter) inetTable() error {
 	// -300 is before connection tracking: what is dropped takes no entry of it.
 	pre := f.chain(t, "prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, nftables.ChainPolicyAccept)
 	f.rule(pre, rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}, &expr.Lookup{SourceRegister: reg0, DestRegister: 0, IsDestRegSet: true, SetName: f.source.Name, SetID: f.source.ID}})
+	f.untracked(t, pre)
 	f.inputChain(t)
 	f.forwardChain(t)
 	nat := f.conn.AddChain(&nftables.Chain{Table: t, Name: "postrouting", Type: nftables.ChainTypeNAT,
@@ -111,7 +112,7 @@ func (f *filter) forwardChain(t *nftables.Table) {
 	const code = unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED
 	f.refuse(c, destination(f.way.Prefix), code)
 	f.refuse(c, destination(uplink6), code)
-	f.rule(c, inBySet(f.outward), outBy(f.way.Device), verdict(expr.VerdictAccept))
+	f.rule(c, inBySet(f.outward), outBy(f.way.Device), rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: f.counted(t, code).Name}})
 	f.refuse(c, rule{}, code)
 }
 
