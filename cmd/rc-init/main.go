@@ -13,6 +13,10 @@
 //
 // The C constructor in userns/nsjoin has put it into its namespaces before main
 // runs. It is not meant to be started by hand.
+//
+// Nobody looks at names of the runtime's mappings, a system call each.
+//
+//go:debug decoratemappings=0
 package main
 
 import (
@@ -44,9 +48,10 @@ func main() {
 	// Executed by a descriptor or by /proc/self/exe, it would be called so in ps.
 	name, _ := unix.BytePtrFromString("rc-init")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
-	debug.SetGCPercent(50) // it lives long and holds little
 	if role == "rc-boot" {
 		boot.Reserve()
+	} else {
+		debug.SetGCPercent(50) // it lives long and holds little
 	}
 	unix.CloseOnExec(conversation)
 	code := main(stage.NewConn(conversation))

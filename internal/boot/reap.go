@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ func (b *box) takeTerminal() error {
 // collects orphans. The payload inherits what this thread has given up, so it is
 // as tight as without --init; the other threads never touch anything of it.
 func (b *box) reap(conv *stage.Conn) (int, error) {
+	debug.SetGCPercent(50) // it lives long and holds little
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 	p := b.cfg.Spec.Process
