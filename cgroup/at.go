@@ -134,8 +134,11 @@ func (p *place) folder(group string) string {
 // stands, and the inode of its folder; "" where it stands in none. Whether that unit
 // is delegated nobody can see.
 func OwnUnit() (group string, inode uint64) {
-	p, err := locate(hostView())
-	if err != nil {
+	p, err := standing(hostView())
+	if err != nil || ownUnit(p.group) == "" {
+		return "", 0 // without a look at the mounts: most who ask stand in none
+	}
+	if p, err = locate(hostView()); err != nil {
 		return "", 0
 	}
 	var st unix.Stat_t

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // view is where the kernel's texts come from. Tests give folders of their own.
@@ -79,10 +81,10 @@ type mountPoint struct {
 	readOnly bool
 }
 
-// locate finds this process's own group as a folder.
-func locate(v view) (*place, error) {
+// standing is locate without the folder.
+func standing(v view) (*place, error) {
 	p := &place{view: v}
-	text, err := os.ReadFile(v.proc + "/self/cgroup")
+	text, err := linux.ReadFile(v.proc + "/self/cgroup")
 	if err != nil {
 		return nil, noProc(err)
 	}
@@ -96,6 +98,15 @@ func locate(v view) (*place, error) {
 		case !strings.Contains(list, "="): // name=systemd is no controller
 			p.v1 = append(p.v1, strings.Split(list, ",")...)
 		}
+	}
+	return p, nil
+}
+
+// locate finds this process's own group as a folder.
+func locate(v view) (*place, error) {
+	p, err := standing(v)
+	if err != nil {
+		return nil, err
 	}
 	mounts, err := v2Mounts(v.proc + "/self/mountinfo")
 	if err != nil {
@@ -126,7 +137,7 @@ func below(group, root string) (rel string, ok bool) {
 
 // v2Mounts lists the cgroup2 mounts, the topmost first where they cover each other.
 func v2Mounts(mountinfo string) ([]mountPoint, error) {
-	text, err := os.ReadFile(mountinfo)
+	text, err := linux.ReadFile(mountinfo)
 	if err != nil {
 		return nil, err
 	}
