@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // Finding is the result of one probe.
@@ -55,7 +56,7 @@ func (s *System) All() []Finding {
 
 // read is the trimmed text of a file; false when it cannot be read.
 func (s *System) read(path string) (string, bool) {
-	data, err := os.ReadFile(s.Root + path)
+	data, err := linux.ReadFile(s.Root + path)
 	return strings.TrimSpace(string(data)), err == nil
 }
 

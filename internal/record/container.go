@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/lazyjson"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/userns"
 )
@@ -235,7 +236,7 @@ func overwrite(path string, data []byte) error {
 // auto_da_alloc; XFS): as good as never written, and errors.Is(err, fs.ErrNotExist).
 // Nothing that was written Durable can look so.
 func loadJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
+	data, err := linux.ReadFile(path)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // NameHolder reads which container holds a name: errors.Is(err, fs.ErrNotExist)
@@ -16,7 +17,7 @@ func (s *Store) NameHolder(name string) (string, error) {
 	if name == "" || strings.ContainsAny(name, "/\x00") || name[0] == '.' {
 		return "", ErrNoContainer
 	}
-	b, err := os.ReadFile(s.Path("container-names", name))
+	b, err := linux.ReadFile(s.Path("container-names", name))
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +43,7 @@ func (s *Store) repairName(name string) (string, error) {
 	}
 	defer lock.Close()
 	path := s.Path("container-names", name)
-	b, err := os.ReadFile(path)
+	b, err := linux.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

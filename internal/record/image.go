@@ -15,6 +15,7 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/lazyjson"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // How whiteouts stand in the layer folders of an image.
@@ -131,7 +132,7 @@ func (s *Store) imageIDs() ([]string, error) {
 }
 
 func (s *Store) loadImage(id string) (*Image, error) {
-	data, err := os.ReadFile(s.Path("images", id, "image.json"))
+	data, err := linux.ReadFile(s.Path("images", id, "image.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noImage(id)
 	}

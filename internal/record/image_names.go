@@ -13,6 +13,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // A name is the file image-names/<escaped reference>; its first line is the
@@ -67,7 +68,7 @@ func (s *Store) candidates(typed string, r Ref) []string {
 }
 
 func (s *Store) shortAlias(r Ref) (string, error) {
-	b, err := os.ReadFile(s.Path("image-names", aliasMark+nameFile(r.Repository())))
+	b, err := linux.ReadFile(s.Path("image-names", aliasMark+nameFile(r.Repository())))
 	return strings.TrimSpace(string(b)), err
 }
 
@@ -96,7 +97,7 @@ func (s *Store) readName(ref string) (string, error) {
 }
 
 func parseNameFile(path string) (id, ref string, err error) {
-	b, err := os.ReadFile(path)
+	b, err := linux.ReadFile(path)
 	if err != nil {
 		return "", "", err
 	}

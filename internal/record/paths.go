@@ -17,6 +17,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // Store is the state of one user under one root folder. Opening it touches
@@ -59,7 +60,7 @@ func UsualRoot() (string, error) {
 // passwdHome reads the home folder of a uid; a static binary has no NSS, and a
 // user of LDAP practically always has HOME set.
 func passwdHome(uid int) string {
-	data, err := os.ReadFile("/etc/passwd")
+	data, err := linux.ReadFile("/etc/passwd")
 	if err != nil {
 		return ""
 	}
@@ -97,7 +98,7 @@ func (s *Store) Path(elem ...string) string {
 
 // BootID names this boot of this kernel (random(4)).
 func BootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := linux.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "unknown-boot"
 	}
@@ -106,7 +107,7 @@ func BootID() string {
 
 // MachineID names this host: machine-id(5), or the node name where there is none.
 func MachineID() string {
-	if b, err := os.ReadFile("/etc/machine-id"); err == nil {
+	if b, err := linux.ReadFile("/etc/machine-id"); err == nil {
 		if id := strings.TrimSpace(string(b)); id != "" && !strings.ContainsAny(id, "/.") {
 			return id
 		}
@@ -144,7 +145,7 @@ func (s *Store) Runtime() (string, error) {
 func (s *Store) Remade() bool { return s.remade }
 
 func readRuntime(note string) (string, error) {
-	b, err := os.ReadFile(note)
+	b, err := linux.ReadFile(note)
 	if err != nil {
 		return "", err
 	}
