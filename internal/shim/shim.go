@@ -260,7 +260,9 @@ func (s *shim) mountRoot() error {
 	if s.cfg.RootfsDir != "" {
 		s.rootfs, err = fuse.Open(s.cfg.RootfsDir)
 	} else {
-		s.rootfs, err = fuse.Mount(s.cfg.Driver, s.cfg.Rootfs)
+		r := s.cfg.Rootfs
+		r.Layers = withPlaces(s.store, r.Layers)
+		s.rootfs, err = fuse.Mount(s.cfg.Driver, r)
 	}
 	if err != nil {
 		return err
