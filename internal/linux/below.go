@@ -27,17 +27,18 @@ func (p Peer) Below() bool {
 	if p.PID == 0 {
 		return false // in a pid namespace that is not below ours
 	}
-	ours, err := os.Readlink("/proc/self/ns/user")
+	ours, err := NamespaceOfProcess(0, unix.CLONE_NEWUSER)
 	if err != nil {
 		return true
 	}
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", p.PID))
+	theirs, err := NamespaceOfProcess(p.PID, unix.CLONE_NEWUSER)
 	below := err == nil && theirs != ours
 	if err != nil {
 		// Our own namespace shows the ids of the one above, to us. And where ours
 		// has every id of the one above, that one looks as if it were below: then
 		// the map of our parent, which is above, tells.
-		below = !sameIDs(p.PID) && idsBelow(p.PID) && !idsBelow(os.Getppid())
+		ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", p.PID))
+		below = err == nil && !sameIDs(ids) && onlyOurs(ids) && !idsBelow(os.Getppid())
 	}
 	// Only if it lives now was all that read of it, and not of who got its pid.
 	poll := []unix.PollFd{{Fd: int32(p.PidFD.Fd()), Events: unix.POLLIN}}
@@ -49,11 +50,13 @@ func (p Peer) Below() bool {
 
 // idsBelow: every id of the process's user namespace is one of ours, or it has none.
 func idsBelow(pid int) bool {
-	text, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
-	if err != nil {
-		return false // /proc with hidepid shows nobody above us
-	}
-	for line := range strings.Lines(string(text)) {
+	ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
+	return err == nil && onlyOurs(ids) // /proc with hidepid shows nobody above us
+}
+
+// onlyOurs: that uid_map names no id that we have not.
+func onlyOurs(ids []byte) bool {
+	for line := range strings.Lines(string(ids)) {
 		if f := strings.Fields(line); len(f) == 3 && f[1] == "4294967295" {
 			return false
 		}
@@ -61,12 +64,11 @@ func idsBelow(pid int) bool {
 	return true
 }
 
-// sameIDs: the process's map reads as ours does. Who is below cannot make one
-// that does, save where our own range holds the ids that it is mapped to.
-func sameIDs(pid int) bool {
+// sameIDs: that uid_map reads as ours does. Who is below cannot make one that does, save
+// where our own range holds the ids that it is mapped to.
+func sameIDs(ids []byte) bool {
 	own, err := readProc("/proc/self/uid_map")
-	theirs, err2 := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
-	return err == nil && err2 == nil && string(own) == string(theirs)
+	return err == nil && string(own) == string(ids)
 }
 
 // readProc reads a small file of /proc. os.ReadFile takes thrice the system calls: it

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -54,7 +55,9 @@ func TestPeerBelow(t *testing.T) {
 		if !idsBelow(pid) && inside {
 			t.Errorf("%s: the ids of a sandbox are not ours", name)
 		}
-		if sameIDs(pid) && clear {
+		ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
+		must(t, err)
+		if sameIDs(ids) && clear {
 			t.Errorf("%s: a sandbox's map reads as ours does", name)
 		}
 	}
