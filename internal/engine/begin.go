@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/rc-containers/rc/internal/hint"
-	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -16,25 +14,14 @@ import (
 	"github.com/rc-containers/rc/userns"
 )
 
-// smallRuntime is the environment of a shim: one processor's worth of Go runtime
-// halves its memory (measured by tests/bench, helpers' PSS).
-var smallRuntime = []string{"GOMAXPROCS=1"}
-
 // begin hands everything to the shim and follows the conversation.
 func (l *launch) begin(s Streams) (int, error) {
 	attached, err := s.open(l)
 	if err != nil {
 		return 0, err
 	}
-	p := &userns.Program{
-		Args: []string{shortID(l.id), l.rec.Name}, Setsid: true,
-		Env: smallRuntime,
-		// systemd hears of the end of its own children only (service_set_main_pidref in
-		// its src/core/service.c: "not our child"), and kills others without waiting.
-		Plan: userns.Plan{NonDumpable: true, Orphan: l.opts.Detach && l.notify != nil},
-	}
 	lendTrace(l.files)
-	conn, proc, err := l.startShim(p)
+	conn, proc, err := l.startShim()
 	attached.handOver()
 	if err != nil {
 		return 0, err
@@ -103,33 +90,6 @@ func (l *launch) converse(conn *stage.Conn, proc *userns.Process) error {
 	}
 	_, err = l.expect(conn, start.KindStarted)
 	return err
-}
-
-// startShim starts it in the cgroup where it shall stand: born there, or moved
-// before it goes on where the kernel does not let us, or forked by the keeper, where
-// that alone can be its parent.
-func (l *launch) startShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
-	defer trace.Begin("start the shim").End()
-	if l.stand == nil {
-		return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
-	}
-	defer l.stand.Close()
-	if l.home.far {
-		return l.forkByKeeper(p)
-	}
-	if !linux.Without(linux.CloneIntoCgroup) {
-		born := *p
-		born.Files, born.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
-		conn, proc, err := l.e.converse(l.home, "rc-shim", l.bytes, l.files, &born)
-		if err == nil {
-			return conn, proc, nil
-		}
-	}
-	p.Plan.Fork = true // Prepare runs for a child only
-	p.Prepare = func(pid int) error {
-		return os.WriteFile(linux.ProcFD(l.stand)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
-	}
-	return l.e.converse(l.home, "rc-shim", l.bytes, l.files, p)
 }
 
 // whyShimDied looks at a shim that broke off. Go's runtime ends with 2 where a

@@ -42,7 +42,8 @@ type launch struct {
 	fresh bool                   // created and started in one go
 	undo  unwind.Stack
 
-	started bool // the shim owns everything
+	ahead   *forming // the shim, where it was started before the rest was made
+	started bool     // the shim owns everything
 
 	notify *notifier // the service manager, where it is to be told
 
@@ -56,7 +57,7 @@ func (e *Engine) Run(opts *spec.Options, imageRef string, streams Streams) (int,
 	l := &launch{e: e, opts: opts, files: map[string]*os.File{}, fresh: true}
 	defer l.undo.Run()
 	l.cfg.Rows, l.cfg.Cols = streams.size()
-	if err := l.create(imageRef, l.limit); err != nil {
+	if err := l.create(imageRef, l.limitAndFork); err != nil {
 		return 0, err
 	}
 	code, err := l.begin(streams)

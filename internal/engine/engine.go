@@ -37,9 +37,10 @@ type Engine struct {
 
 	Unit *sdnotify.Environment // of tests; nil: sdnotify.Here
 
-	mu     sync.Mutex
-	home   *home
-	revive map[string]bool // containers to start by their policy
+	mu      sync.Mutex
+	home    *home
+	greeted *slirp.Client   // by greetAhead
+	revive  map[string]bool // containers to start by their policy
 }
 
 // home is U0 as one command holds it: the connection keeps the keeper from
@@ -139,13 +140,14 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 	last := 0
 	for try := range keeperTries {
 		time.Sleep(time.Duration(try*try) * 10 * time.Millisecond)
-		client, err := slirp.Dial(dir)
-		if err != nil {
-			if client, err = e.startKeeper(dir); err != nil {
-				return nil, err
-			}
+		client, greeted, err := e.reach(dir)
+		if err == nil && !greeted {
+			err = client.Say(hello)
 		}
-		h, err := greet(client, hello)
+		if client == nil {
+			return nil, err
+		}
+		h, err := welcome(client, err)
 		if err == nil {
 			if path, failed := slirp.TakeCrash(dir); failed {
 				e.Warn("the keeper of the network had failed, and a new one runs; the last words of the old one are in " + path)
@@ -170,9 +172,13 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 // we knock, or be killed.
 const keeperTries = 6
 
-// greet owns client.
-func greet(client *slirp.Client, hello slirp.Hello) (*home, error) {
-	w, ns, err := client.Greet(hello)
+// welcome takes the answer to a greeting, which failed with err. It owns client.
+func welcome(client *slirp.Client, err error) (*home, error) {
+	var w *slirp.Welcome
+	var ns *os.File
+	if err == nil {
+		w, ns, err = client.Welcome()
+	}
 	if err != nil {
 		client.Close()
 		return nil, err
@@ -188,7 +194,7 @@ func knock(dir string) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	return greet(client, slirp.Hello{})
+	return welcome(client, client.Say(slirp.Hello{}))
 }
 
 // keeperProgram is what a shim starts when the keeper has ended.
@@ -387,6 +393,21 @@ func (e *Engine) Close() {
 
 // converse starts a role of rc-init in U0 and gives it its sealed configuration.
 func (e *Engine) converse(h *home, role string, config any, files map[string]*os.File, p *userns.Program) (*stage.Conn, *userns.Process, error) {
+	conn, proc, err := e.fork(h, role, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := sendConfig(conn, config, files); err != nil {
+		_ = conn.Close() // which ends it
+		_, _ = proc.Wait()
+		_ = proc.Close()
+		return nil, nil, err
+	}
+	return conn, proc, nil
+}
+
+// fork starts a role of rc-init in U0; it waits for its configuration.
+func (e *Engine) fork(h *home, role string, p *userns.Program) (*stage.Conn, *userns.Process, error) {
 	path, err := e.program("rc-init")
 	if err != nil {
 		return nil, nil, err
@@ -396,10 +417,6 @@ func (e *Engine) converse(h *home, role string, config any, files map[string]*os
 		return nil, nil, err
 	}
 	defer theirs.Close()
-	if err := sendConfig(ours, config, files); err != nil {
-		_ = ours.Close()
-		return nil, nil, err
-	}
 	p.Path, p.Conn = path, theirs.File()
 	p.Args = append([]string{role}, p.Args...)
 	proc, err := userns.Start(h.inHome(p))
