@@ -125,7 +125,7 @@ func (d *door) welcome(g *gate, client int, from netip.AddrPort) {
 	}
 	p := &dial{gate: g, client: client, fd: -1}
 	if d.enter() {
-		p.tries = d.plan(from, d.turned.tcp)
+		p.tries = d.plan(from, d.canTCP())
 	}
 	p.step(d)
 }
@@ -133,6 +133,9 @@ func (d *door) welcome(g *gate, client int, from netip.AddrPort) {
 // step tries until one way leads in, or waits for the outcome.
 func (p *dial) step(d *door) {
 	for len(p.tries) > 0 {
+		if t := p.tries[0]; t.as.IsValid() && !d.turned.tcp {
+			d.turnLate(service{unix.IPPROTO_TCP, netip.AddrPortFrom(t.to, p.gate.port.Inside)})
+		}
 		fd, err := p.tries[0].open(d.annex, unix.SOCK_STREAM, p.gate.port.Inside)
 		switch err {
 		case nil:

@@ -140,7 +140,7 @@ func (f *flow) connect(d *door, first []byte) bool {
 			continue
 		}
 		if t.as.IsValid() {
-			d.turnLate(netip.AddrPortFrom(t.to, inside))
+			d.turnLate(service{unix.IPPROTO_UDP, netip.AddrPortFrom(t.to, inside)})
 		}
 		fd, err := t.open(d.annex, unix.SOCK_DGRAM, inside)
 		if err == nil {

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -12,23 +13,31 @@ import (
 // tableName is ours in a container's namespace, for each family.
 const tableName = "rc-ports"
 
+// dialNftables is another one in tests, of a kernel without nf_tables.
+var dialNftables = func() (*nftables.Conn, error) { return nftables.New() }
+
 // canUDP prepares for UDP when the first client of it comes: a commit of nf_tables may
 // take milliseconds.
 func (d *door) canUDP() bool {
 	if d.turned.udp == nil {
 		var err error
-		d.annex.in(func() { err = turnUDP() })
+		d.annex.in(func() { err = turnPackets(!d.turned.tcp) })
 		ok := err == nil
 		d.turned.udp = &ok
 	}
 	return *d.turned.udp
 }
 
-// turnUDP remembers who was sent to which service, and marks what goes back to them:
+// canTCP: where /proc/sys is read-only, nf_tables stands in for the sysctls.
+func (d *door) canTCP() bool { return d.turned.tcp || d.canUDP() }
+
+// turnPackets remembers who was sent to which service, and marks what goes back to them:
 //
 //	table ip rc-ports {
 //	    set flows { type ipv4_addr . inet_service . inet_service; flags dynamic,timeout }
 //	    chain output { type route hook output priority mangle
+//	        meta l4proto tcp meta mark 0x7263 ct mark set 0x7263 accept
+//	        meta l4proto tcp ct mark 0x7263 meta mark set 0x7263 accept
 //	        meta l4proto != udp accept
 //	        meta mark 0x7263 update @flows { ip saddr . udp sport . udp dport timeout 3m } accept
 //	        update-if-there @flows { ip daddr . udp dport . udp sport } meta mark set 0x7263
@@ -36,21 +45,22 @@ func (d *door) canUDP() bool {
 //	}
 //
 // A chain of type route looks the way up again when the mark has changed. What the
-// container sends from the same port to anybody else is not touched.
-func turnUDP() error {
-	c, err := nftables.New()
+// container sends from the same port to anybody else is not touched. The rules for TCP
+// are there with tcp only: they have the kernel track the container's connections.
+func turnPackets(tcp bool) error {
+	c, err := dialNftables()
 	if err != nil {
 		return err
 	}
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-		if err := turnFamily(c, family); err != nil {
+		if err := turnFamily(c, family, tcp); err != nil {
 			return err
 		}
 	}
 	return c.Flush()
 }
 
-func turnFamily(c *nftables.Conn, family nftables.TableFamily) error {
+func turnFamily(c *nftables.Conn, family nftables.TableFamily, tcp bool) error {
 	t := &nftables.Table{Family: family, Name: tableName}
 	// Added, so that the deletion of what a keeper before us has left cannot fail.
 	c.AddTable(t)
@@ -73,7 +83,7 @@ func turnFamily(c *nftables.Conn, family nftables.TableFamily) error {
 	marked, leave := binaryutil.NativeEndian.PutUint32(mark), &expr.Verdict{Kind: expr.VerdictAccept}
 	remember := &expr.Dynset{SrcRegKey: firstReg, SetName: flows.Name, SetID: flows.ID,
 		Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: flowLife + time.Minute}
-	for _, rule := range [][]expr.Any{
+	rules := [][]expr.Any{
 		{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{unix.IPPROTO_UDP}}, leave},
 		append(append([]expr.Any{
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: marked},
@@ -81,7 +91,17 @@ func turnFamily(c *nftables.Conn, family nftables.TableFamily) error {
 		append(key(family, false),
 			&expr.Lookup{SourceRegister: firstReg, SetName: flows.Name, SetID: flows.ID}, remember,
 			&expr.Immediate{Register: 1, Data: marked}, &expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}),
-	} {
+	}
+	if tcp {
+		ofTCP := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}}}
+		rules = append([][]expr.Any{
+			append(slices.Clone(ofTCP), &expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: marked},
+				&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true}, leave),
+			append(slices.Clone(ofTCP), &expr.Ct{Key: expr.CtKeyMARK, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: marked},
+				&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}, leave),
+		}, rules...)
+	}
+	for _, rule := range rules {
 		c.AddRule(&nftables.Rule{Table: t, Chain: output, Exprs: rule})
 	}
 	return nil

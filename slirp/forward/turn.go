@@ -25,8 +25,17 @@ type turned struct {
 	tcp bool
 	udp *bool // nil: not tried yet
 	// late are the services whose answers find a way out in no table of the container.
-	late map[netip.AddrPort]bool
+	late map[service]bool
 }
+
+// service is one inside.
+type service struct {
+	proto byte // IPPROTO_UDP, or IPPROTO_TCP where packets are marked
+	at    netip.AddrPort
+}
+
+// procSys is another folder in tests: that of somebody who may not write there.
+var procSys = "/proc/sys"
 
 // turnInside prepares the namespace of the calling thread. All of it was there before
 // when another keeper did it; nothing of it touches a packet without the mark.
@@ -35,7 +44,7 @@ func turnInside() *turned {
 		no := false
 		return &turned{udp: &no}
 	}
-	t := &turned{tcp: true, late: map[netip.AddrPort]bool{}}
+	t := &turned{tcp: true, late: map[service]bool{}}
 	for _, s := range []struct {
 		path, value string
 		must        bool
@@ -49,8 +58,8 @@ func turnInside() *turned {
 		// TIME_WAIT: 1 lets it go on, as 2, the default, does on loopback addresses.
 		{"ipv4/tcp_tw_reuse", "1", false},
 	} {
-		if err := setSysctl("/proc/sys/net/"+s.path, s.value); err != nil && s.must {
-			t.tcp = false // a read-only /proc/sys: inside Docker
+		if err := setSysctl(procSys+"/net/"+s.path, s.value); err != nil && s.must {
+			t.tcp = false // a read-only /proc/sys: inside Docker. See canTCP
 		}
 	}
 	return t
@@ -99,37 +108,37 @@ const (
 )
 
 // turnLate is for a service of UDP whose container has no way out (an internal network,
-// no IPv6): its answers to strangers would fail before any packet could be marked.
-// What finds no other route and comes from that port is turned back, too:
+// no IPv6): its answers to strangers would fail before any packet could be marked; and of
+// TCP where packets are marked, too. What finds no other route and comes from that port is turned back, too:
 //
 //	ip rule add priority 40000 ipproto udp sport 53 lookup 29284
 //	ip route add local default dev lo src ADDRESS table 29284
-func (d *door) turnLate(service netip.AddrPort) {
-	if !d.turned.late[service] {
-		d.turned.late[service] = true // once: without it the flow works where there is a way out
-		d.annex.in(func() { routeLate(service) })
+func (d *door) turnLate(s service) {
+	if !d.turned.late[s] {
+		d.turned.late[s] = true // once: without it the flow works where there is a way out
+		d.annex.in(func() { routeLate(s) })
 	}
 }
 
-func routeLate(service netip.AddrPort) {
+func routeLate(s service) {
 	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	family := byte(unix.AF_INET)
-	if service.Addr().Is6() {
+	if s.at.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	route := func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_PREFSRC, service.Addr().AsSlice()) }
+	route := func(e *netlink.AttributeEncoder) { e.Bytes(unix.RTA_PREFSRC, s.at.Addr().AsSlice()) }
 	if create(c, unix.RTM_NEWROUTE, localHeader(family), numbers{unix.RTA_TABLE: lateTable, unix.RTA_OIF: loopback}, route) != nil {
 		return
 	}
 	_ = create(c, unix.RTM_NEWRULE, ruleHeader(family), numbers{unix.FRA_PRIORITY: afterMain, unix.FRA_TABLE: lateTable}, func(e *netlink.AttributeEncoder) {
-		e.Uint8(unix.FRA_IP_PROTO, unix.IPPROTO_UDP)
+		e.Uint8(unix.FRA_IP_PROTO, s.proto)
 		var ports [4]byte // struct fib_rule_port_range
-		binary.NativeEndian.PutUint16(ports[:], service.Port())
-		binary.NativeEndian.PutUint16(ports[2:], service.Port())
+		binary.NativeEndian.PutUint16(ports[:], s.at.Port())
+		binary.NativeEndian.PutUint16(ports[2:], s.at.Port())
 		e.Bytes(unix.FRA_SPORT_RANGE, ports[:])
 	})
 }
