@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/trace"
+	"github.com/rc-containers/rc/internal/version"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -73,8 +77,68 @@ func (s *shim) startInit() error {
 		_ = theirs.Close()
 		stage.CloseFiles(payload[:])
 	}()
+	runtime.Gosched() // with one processor, nothing else lets it begin before we wait
 	return nil
 }
+
+// outline is what init's birth takes of the Config. To read this much costs a
+// twentieth of reading it all, which is done while init is born.
+type outline struct {
+	Version, ID              string
+	Clone                    int
+	UIDMap, GIDMap           []userns.IDMap
+	Cgroup, Without, Systemd string
+	Inside                   struct{ Stdin bool }
+	Unit                     *struct{}
+	Again                    struct{ Approx *struct{} }
+	Spec                     struct {
+		Process struct {
+			Terminal bool `json:"terminal"`
+		} `json:"process"`
+	}
+}
+
+// config is so much of a Config; false where more belongs to a birth.
+func (o *outline) config() (*start.Config, bool) {
+	if o.Version != version.Version || len(o.ID) != 64 || o.Without != "" || o.Systemd != "" || o.Unit != nil || o.Again.Approx != nil {
+		return nil, false
+	}
+	c := &start.Config{ID: o.ID, Clone: o.Clone, UIDMap: o.UIDMap, GIDMap: o.GIDMap, Cgroup: o.Cgroup}
+	c.Inside.Stdin = o.Inside.Stdin
+	c.Spec = &specs.Spec{Process: &specs.Process{Terminal: o.Spec.Process.Terminal}}
+	return c, true
+}
+
+// readConfig reads the Config, and starts init as soon as enough of it is known.
+func (s *shim) readConfig() error {
+	sealed := s.files["config"]
+	if sealed == nil {
+		return errors.New("receive the configuration: it did not come")
+	}
+	delete(s.files, "config")
+	defer sealed.Close()
+	data, err := linux.ReadSealed(sealed, maxConfig)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	var o outline
+	if stage.Decode(data, &o) == nil { // else the whole says what is wrong, or holds strings that o has no place for
+		if cfg, ok := o.config(); ok {
+			s.cfg = cfg
+			s.openGroup()
+			_ = s.startInit() // a failure comes again in create, where it can be written down
+		}
+	}
+	whole := new(start.Config)
+	if err := stage.Decode(data, whole); err != nil {
+		return err
+	}
+	s.cfg = whole
+	return nil
+}
+
+// maxConfig bounds the Config, in bytes, as stage.Unseal does.
+const maxConfig = 16 << 20
 
 // awaitInit waits until init is there, in its namespaces and its cgroup. It may be
 // called again.
@@ -129,11 +193,9 @@ func (s *shim) dropMounts() {
 // writing cgroup.procs before it goes on.
 func (s *shim) spawn(p *userns.Program) (*userns.Process, error) {
 	defer trace.Aside("start init").End()
-	move := func(pid int) error {
-		if s.group == nil {
-			return nil
-		}
-		return s.group.AddPayload(pid)
+	var move func(pid int) error // nil: init waits for nobody
+	if s.group != nil {
+		move = s.group.AddPayload
 	}
 	if p.Plan.CgroupFD == 0 {
 		p.Prepare = move

@@ -147,11 +147,9 @@ func (s *shim) receive() error {
 	trace.Join(s.files["trace"], trace.Shim)
 	delete(s.files, "trace")
 	defer trace.Begin("decode the configuration").End()
-	s.cfg = new(start.Config)
-	if err := stage.Unseal(s.files["config"], s.cfg); err != nil {
+	if err := s.readConfig(); err != nil {
 		return err
 	}
-	delete(s.files, "config")
 	if s.cfg.Version != version.Version {
 		return hint.Newf("start the container", "run `make install` again: rc and rc-init must come from one build",
 			"rc is version %s and its shim %s", s.cfg.Version, version.Version)
@@ -180,8 +178,11 @@ func (s *shim) settleIn() error {
 
 // create builds the container up to the point where only Start is missing.
 func (s *shim) create() error {
-	s.openGroup()
-	err := s.startInit()
+	var err error
+	if s.birth == nil {
+		s.openGroup()
+		err = s.startInit()
+	}
 	s.begin() // whatever went wrong: a refusal is written into it
 	if err != nil {
 		return err
@@ -459,6 +460,7 @@ func (s *shim) tell(m *start.Message) error {
 // abandon reports a failed start and takes everything down. A container that is
 // kept shows the refusal in its state, beside what it was.
 func (s *shim) abandon(err error) {
+	_ = s.awaitInit()
 	s.killAll()
 	s.undo.Run()
 	if s.cfg != nil && s.store != nil && (s.started || !s.cfg.Fresh) {
