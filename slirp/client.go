@@ -98,14 +98,26 @@ func (c *Client) Hello() (*Welcome, *os.File, error) { return c.Greet(Hello{}) }
 
 // Greet is Hello with more to say.
 func (c *Client) Greet(h Hello) (*Welcome, *os.File, error) {
-	const op = "greet the keeper of the network"
-	reply, files, err := c.ask(op, helloTimeout, &Request{Hello: &h})
+	if err := c.Say(h); err != nil {
+		return nil, nil, err
+	}
+	return c.Welcome()
+}
+
+const greetOp = "greet the keeper of the network"
+
+// Say is the first half of Greet: whoever has something to do meanwhile does it then.
+func (c *Client) Say(h Hello) error { return c.send(greetOp, helloTimeout, &Request{Hello: &h}) }
+
+// Welcome is the second half of Greet.
+func (c *Client) Welcome() (*Welcome, *os.File, error) {
+	reply, files, err := c.receive(greetOp, helloTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
 	if reply.Welcome == nil || len(files) != 1 {
 		stage.CloseFiles(files)
-		return nil, nil, hint.Newf(op, "stop it (ps -C rc-net) and run the command again", "it answers with something else")
+		return nil, nil, hint.Newf(greetOp, "stop it (ps -C rc-net) and run the command again", "it answers with something else")
 	}
 	return reply.Welcome, files[0], nil
 }
@@ -151,12 +163,24 @@ func (c *Client) attached(op string, r *Request, files ...*os.File) (*Attached, 
 
 // ask does one round trip. Every wait is bounded.
 func (c *Client) ask(op string, limit time.Duration, r *Request, files ...*os.File) (*Reply, []*os.File, error) {
+	if err := c.send(op, limit, r, files...); err != nil {
+		return nil, nil, err
+	}
+	return c.receive(op, limit)
+}
+
+func (c *Client) send(op string, limit time.Duration, r *Request, files ...*os.File) error {
 	_ = c.conn.SetDeadline(time.Now().Add(limit))
-	defer func() { _ = c.conn.SetDeadline(time.Time{}) }()
 	r.Trace = trace.On()
 	if err := c.conn.Send(r, files...); err != nil {
-		return nil, nil, gone(op, err)
+		return gone(op, err)
 	}
+	return nil
+}
+
+func (c *Client) receive(op string, limit time.Duration) (*Reply, []*os.File, error) {
+	_ = c.conn.SetDeadline(time.Now().Add(limit))
+	defer func() { _ = c.conn.SetDeadline(time.Time{}) }()
 	var reply Reply
 	got, err := c.conn.Recv(&reply)
 	if err != nil {

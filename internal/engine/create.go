@@ -91,6 +91,7 @@ func (e *Engine) Create(opts *spec.Options, imageRef string) (string, error) {
 // create goes through the steps that `rc run` and `rc create` share. limit is the
 // one in which they differ: a created container has no cgroup yet.
 func (l *launch) create(imageRef string, limit func() error) error {
+	l.e.greetAhead(slirp.Hello{Bridge: len(spec.NetworksOf(l.opts)) > 0})
 	if err := errors.Join(l.checkReplace(), spec.Check(l.opts)); err != nil { // before an image is pulled for it
 		return err
 	}

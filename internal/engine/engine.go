@@ -140,14 +140,7 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 	last := 0
 	for try := range keeperTries {
 		time.Sleep(time.Duration(try*try) * 10 * time.Millisecond)
-		client, greeted, err := e.reach(dir)
-		if err == nil && !greeted {
-			err = client.Say(hello)
-		}
-		if client == nil {
-			return nil, err
-		}
-		h, err := welcome(client, err)
+		h, err := e.greet(dir, hello)
 		if err == nil {
 			if path, failed := slirp.TakeCrash(dir); failed {
 				e.Warn("the keeper of the network had failed, and a new one runs; the last words of the old one are in " + path)
@@ -172,29 +165,17 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 // we knock, or be killed.
 const keeperTries = 6
 
-// welcome takes the answer to a greeting, which failed with err. It owns client.
-func welcome(client *slirp.Client, err error) (*home, error) {
-	var w *slirp.Welcome
-	var ns *os.File
-	if err == nil {
-		w, ns, err = client.Welcome()
-	}
-	if err != nil {
-		client.Close()
-		return nil, err
-	}
-	h := &home{keeper: client, userns: ns, mapping: userns.Mapping{UID: w.UID, GID: w.GID, SingleID: w.SingleID}}
-	h.settled(w)
-	return h, nil
-}
-
 // knock is openHome for a keeper that lives; slirp.ErrNoKeeper when there is none.
 func knock(dir string) (*home, error) {
 	client, err := slirp.Dial(dir)
 	if err != nil {
 		return nil, err
 	}
-	return welcome(client, client.Say(slirp.Hello{}))
+	if err := client.Say(slirp.Hello{}); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return welcome(client)
 }
 
 // keeperProgram is what a shim starts when the keeper has ended.
@@ -388,6 +369,10 @@ func (e *Engine) Close() {
 	if e.home != nil {
 		e.home.close()
 		e.home = nil
+	}
+	if e.greeted != nil {
+		e.greeted.Close()
+		e.greeted = nil
 	}
 }
 
