@@ -5,12 +5,15 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // Durability says whether the bytes must be on the disk before Write returns.
@@ -25,29 +28,29 @@ const (
 
 var counter atomic.Uint32
 
-// Write replaces path by data with the given mode. On error path is untouched
-// and no temporary file is left.
+// Write replaces path by data with the given mode, less the caller's umask. On error
+// path is untouched and no temporary file is left.
 func Write(path string, data []byte, mode os.FileMode, d Durability) (err error) {
-	f, tmp, err := create(path, mode)
+	fd, tmp, err := create(path, mode)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(tmp)
+			_ = unix.Unlink(tmp)
 		}
 	}()
-	if _, err = f.Write(data); err == nil && d == Durable {
-		err = f.Sync()
+	if err = linux.WriteAll(fd, data); err == nil && d == Durable {
+		err = unix.Fsync(fd)
 	}
-	if cerr := f.Close(); err == nil {
+	if cerr := unix.Close(fd); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
-	if err = os.Rename(tmp, path); err != nil {
-		return err
+	if err = unix.Rename(tmp, path); err != nil { // os.Rename asks first what is there
+		return &os.LinkError{Op: "rename", Old: tmp, New: path, Err: err}
 	}
 	if d == Durable {
 		return SyncDir(filepath.Dir(path))
@@ -55,15 +58,48 @@ func Write(path string, data []byte, mode os.FileMode, d Durability) (err error)
 	return nil
 }
 
+// Make writes a new file with exactly that mode into a folder that nobody looks into
+// yet, or whose readers take an empty file for none: it has its name before its text.
+// errors.Is(err, fs.ErrExist) where there is one; no file is left on error. A third of
+// the price of Write.
+func Make(path string, data []byte, mode os.FileMode) error {
+	fd, err := open(path, mode)
+	if err != nil {
+		return err
+	}
+	if err = linux.WriteAll(fd, data); err == nil && mode&0o077 != 0 { // that the umask may have cut
+		err = unix.Fchmod(fd, uint32(mode.Perm()))
+	}
+	if cerr := unix.Close(fd); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = unix.Unlink(path)
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
 // create makes the temporary file. A name that is taken was left by a process
 // which had our pid and was killed: the next one is tried.
-func create(path string, mode os.FileMode) (*os.File, string, error) {
+func create(path string, mode os.FileMode) (fd int, tmp string, err error) {
 	for {
-		tmp := filepath.Join(filepath.Dir(path),
-			"."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid())+"."+strconv.Itoa(int(counter.Add(1))))
-		f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, tmp, err
+		tmp = filepath.Dir(path) + "/." + filepath.Base(path) + "." + strconv.Itoa(os.Getpid()) + "." + strconv.Itoa(int(counter.Add(1)))
+		if fd, err = open(tmp, mode); !errors.Is(err, fs.ErrExist) {
+			return fd, tmp, err
+		}
+	}
+}
+
+// open makes a file that was not there.
+func open(path string, mode os.FileMode) (int, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(mode.Perm()))
+		if err == nil {
+			return fd, nil
+		}
+		if err != unix.EINTR {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
 }
