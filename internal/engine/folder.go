@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/trace"
@@ -111,7 +112,7 @@ func (l *launch) keepConfig() error {
 		return hint.New("encode the container's configuration", err, "")
 	}
 	path := filepath.Join(l.e.Store.ContainerDir(l.id), "config.json")
-	if err := os.WriteFile(path, l.bytes, 0o600); err != nil {
+	if err := linux.WriteFile(path, l.bytes, unix.O_CREAT|unix.O_TRUNC, 0o600); err != nil {
 		return hint.New("save the container's configuration", rootCause(err), diskFix(err))
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
@@ -71,9 +73,10 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, err
 	}
 	path := e.Store.Path("cache", "seccomp", key+".bpf")
-	f, err := os.Open(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return f, err
+	if fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		return os.NewFile(uintptr(fd), path), nil // without the poller, which takes no such file
+	} else if err != unix.ENOENT {
+		return nil, hint.New("open the compiled seccomp filter "+path, err, "")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, hint.New("make the folder of compiled filters", rootCause(err), diskFix(err))
@@ -155,10 +158,15 @@ func (l *launch) writeNetworkFiles() error {
 		return err
 	}
 	for name, text := range texts {
-		if err := atomicfile.Write(filepath.Join(dir, name), []byte(text), 0o644, atomicfile.Fast); err != nil {
+		path := filepath.Join(dir, name)
+		err := atomicfile.Make(path, []byte(text), 0o644)
+		if errors.Is(err, fs.ErrExist) { // of the start before
+			err = atomicfile.Write(path, []byte(text), 0o644, atomicfile.Fast)
+			_ = os.Chmod(path, 0o644) // whatever the caller's umask
+		}
+		if err != nil {
 			return hint.New("write the container's "+name, rootCause(err), diskFix(err))
 		}
-		_ = os.Chmod(filepath.Join(dir, name), 0o644) // whatever the caller's umask
 	}
 	return nil
 }

@@ -156,9 +156,21 @@ type HealthResult struct {
 // ContainerDir is the folder of a container.
 func (s *Store) ContainerDir(id string) string { return s.Path("containers", id) }
 
-// SaveContainer writes the record of a container into its folder, which exists.
+// SaveContainer writes the record of a container into its folder, which exists. Who
+// reads it at this very moment finds none or all of it: no text is as good as no
+// file (loadJSON), and a page is the least that a reader sees of one write(2).
 func (s *Store) SaveContainer(c *Container) error {
-	return saveJSON(filepath.Join(s.ContainerDir(c.ID), "container.json"), c, atomicfile.Fast)
+	path := filepath.Join(s.ContainerDir(c.ID), "container.json")
+	data, err := lazyjson.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	if len(data) <= 4096 {
+		if err = atomicfile.Make(path, data, 0o600); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return saveText(path, data, atomicfile.Fast)
 }
 
 // SaveState replaces the state in a container's folder. Callers hold the life lock.
@@ -196,7 +208,11 @@ func saveJSON(path string, v any, d atomicfile.Durability) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	err = atomicfile.Write(path, data, 0o600, d)
+	return saveText(path, data, d)
+}
+
+func saveText(path string, data []byte, d atomicfile.Durability) error {
+	err := atomicfile.Write(path, data, 0o600, d)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		if overwrite(path, data) == nil {
 			return nil

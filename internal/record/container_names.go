@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/linux"
 )
@@ -69,8 +71,9 @@ func (s *Store) repairName(name string) (string, error) {
 // somebody holds it. The link makes the name and its text appear at once.
 func (s *Store) ClaimName(name, id string) error {
 	tmp := s.Path("container-names", "."+id)
-	defer os.Remove(tmp)                                              // a full disk leaves it made and empty
-	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil { // a private temporary file, published by the link below
+	defer func() { _ = unix.Unlink(tmp) }() // a full disk leaves it made and empty
+	// A private temporary file, published by the link below.
+	if err := linux.WriteFile(tmp, []byte(id+"\n"), unix.O_CREAT|unix.O_TRUNC, 0o600); err != nil {
 		return err
 	}
 	return os.Link(tmp, s.Path("container-names", name))

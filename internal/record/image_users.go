@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // A container that uses an image has a file images/<id>/users/<container>. It
@@ -63,11 +65,7 @@ func (s *Store) AcquireImage(id, containerID string) error {
 	if _, err := os.Lstat(s.Path("images", id, "image.json")); err != nil {
 		return noImage(id)
 	}
-	f, err := os.OpenFile(s.Path("images", id, "users", containerID), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return linux.WriteFile(s.Path("images", id, "users", containerID), nil, unix.O_CREAT, 0o600)
 }
 
 // ReleaseImage forgets a container's reference; a missing one is no error.

@@ -35,21 +35,21 @@ func (s *Store) TakeLife(id string) (*os.File, error) {
 		return nil, err
 	}
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
 		}
-		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile()); err != nil {
-			_ = f.Close()
+		if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, wholeFile()); err != nil {
+			_ = unix.Close(fd)
 			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 		}
 		// The holder before us may have removed the path between our open and
 		// our lock: then the lock is on a file that nobody else can find.
 		var ours, there unix.Stat_t
-		if unix.Fstat(int(f.Fd()), &ours) == nil && unix.Lstat(path, &there) == nil && ours.Ino == there.Ino {
-			return f, nil
+		if unix.Fstat(fd, &ours) == nil && unix.Lstat(path, &there) == nil && ours.Ino == there.Ino {
+			return os.NewFile(uintptr(fd), path), nil
 		}
-		_ = f.Close()
+		_ = unix.Close(fd)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -97,16 +98,20 @@ func (s *Store) Path(elem ...string) string {
 }
 
 // BootID names this boot of this kernel (random(4)).
-func BootID() string {
+func BootID() string { return bootID() }
+
+var bootID = sync.OnceValue(func() string {
 	b, err := linux.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "unknown-boot"
 	}
 	return strings.TrimSpace(string(b))
-}
+})
 
 // MachineID names this host: machine-id(5), or the node name where there is none.
-func MachineID() string {
+func MachineID() string { return machineID() }
+
+var machineID = sync.OnceValue(func() string {
 	if b, err := linux.ReadFile("/etc/machine-id"); err == nil {
 		if id := strings.TrimSpace(string(b)); id != "" && !strings.ContainsAny(id, "/.") {
 			return id
@@ -117,7 +122,7 @@ func MachineID() string {
 		return "node-" + strings.ReplaceAll(unix.ByteSliceToString(u.Nodename[:]), "/", "_")
 	}
 	return "unknown-host"
-}
+})
 
 // Runtime returns the volatile folder of this user, host, boot and root: locks
 // and sockets live there. The first caller of a boot chooses it and records the
