@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long bench lint man clean help
+.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long bench budget lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -80,6 +80,11 @@ test-network-long: build
 bench: build
 	tests/bench/run $(ARGS)
 
+# What one start and one exec ask of the kernel, beside tests/budget/budget.txt. As
+# root, for strace, and with the user of `make test`.
+budget: build
+	RC_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -run '^TestRoot$$' -tags $(TAGS) ./tests/budget
+
 lint:
 	tests/lint
 
@@ -99,5 +104,6 @@ help:
 	@echo 'make test-network-long  tests/network in its long form'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman, Docker, bubblewrap, a virtual machine; ARGS=-list'
+	@echo 'make budget             what one start asks of the kernel, and what it may (as root)'
 	@echo 'make man                write docs/man from --help'
 	@echo 'make clean              remove bin/ and caches'
