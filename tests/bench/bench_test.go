@@ -1,111 +1,191 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-func rowOf(tool, network string, times ...time.Duration) *row {
-	return &row{subject: &subject{name: tool + " run --rm", tool: tool, network: network}, times: times}
+const m = time.Millisecond
+
+// trial is a world without a user, a rig or stores.
+func trial(t *testing.T, o options) *world {
+	t.Helper()
+	if o.dir == "" {
+		o.dir = t.TempDir()
+	}
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	return &world{o: o, env: os.Environ(), uid: uint32(os.Getuid()), begin: time.Now(), run: t.TempDir(), standing: map[string]bool{}}
 }
 
 func TestMedian(t *testing.T) {
-	const m = time.Millisecond
 	for _, c := range []struct {
-		times       []time.Duration
-		median, min time.Duration
+		times  []time.Duration
+		median time.Duration
+	}{{nil, 0}, {[]time.Duration{5 * m}, 5 * m}, {[]time.Duration{9 * m, 1 * m, 5 * m}, 5 * m}, {[]time.Duration{4 * m, 1 * m, 2 * m, 100 * m}, 3 * m}} {
+		if got := median(c.times); got != c.median {
+			t.Errorf("%v: median %v", c.times, got)
+		}
+	}
+	if middle([]float64{9, 1, 4}) != 4 || middle([]float64{1, 4}) != 2.5 || middle(nil) != 0 {
+		t.Error("median of plain numbers")
+	}
+}
+
+func TestPartsNeverReplaceAWholeRun(t *testing.T) {
+	for _, o := range []options{{only: "start", tree: "T"}, {quick: true, tree: "T"}} {
+		if err := o.complete(); err != nil || o.out != "" || o.plots != "" || o.readme != "" {
+			t.Errorf("%+v, %v", o, err)
+		}
+	}
+	o := options{tree: "T"}
+	if err := o.complete(); err != nil || o.out != "T/docs/benchmarks.md" || o.plots != "T/docs/plots" || o.readme != "T/README.md" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if err := (&options{only: "("}).complete(); err == nil {
+		t.Error("no error for a pattern that is none")
+	}
+}
+
+func TestChosen(t *testing.T) {
+	for _, c := range []struct {
+		only, name string
+		want       bool
 	}{
-		{nil, 0, 0}, {[]time.Duration{5 * m}, 5 * m, 5 * m}, {[]time.Duration{9 * m, 1 * m, 5 * m}, 5 * m, 1 * m}, {[]time.Duration{4 * m, 1 * m, 2 * m, 100 * m}, 3 * m, 1 * m},
+		{"", "start/none/rc", true}, {"start/none", "start/none/rc", true}, {"start/.*/podman", "start/host/podman", true},
+		{"start/.*/podman", "start/host/rc", false}, {"exec|ps", "ps/many/rc", true}, {"none", "start/none/rc", false},
 	} {
-		r := rowOf("rc", "none", c.times...)
-		if r.median() != c.median || r.min() != c.min {
-			t.Errorf("%v: median %v, minimum %v", c.times, r.median(), r.min())
+		if got := trial(t, options{only: c.only}).chosen(c.name); got != c.want {
+			t.Errorf("-only %q, %s: %v", c.only, c.name, got)
+		}
+	}
+	w := trial(t, options{only: "start/none/podman$"})
+	if !w.anyChosen([]string{"exec", "start/none"}) || w.anyChosen([]string{"start/host"}) {
+		t.Error("a pattern that names a tool")
+	}
+	var list bytes.Buffer
+	names(&list)
+	for _, row := range []string{"start/default", "parallel/none/32", "loop", "memory/many", "files", "vm", "network"} {
+		if !strings.Contains(list.String(), row+"\n") {
+			t.Errorf("-list lacks %s", row)
 		}
 	}
 }
 
-func TestMarkdown(t *testing.T) {
-	const m = time.Millisecond
-	r := &report{o: options{runs: 1, starts: 40, width: 8, idle: 2}, host: "HOST", broken: []string{"rc: no\nkernel"}}
-	fast, slow := rowOf("rc", "default", 10*m), rowOf("podman", "default", 150*m)
-	fast.rate, slow.rate, slow.failed, slow.failure = 150, 9, 1, "database is locked"
-	fast.pss, fast.count = map[string]int{"rc-init": 1200, "rc-net": 800}, map[string]int{"rc-init": 2, "rc-net": 1}
-	fast.started, fast.listed, fast.stopped = 20*m, []time.Duration{9 * m, 3 * m, 4 * m}, 70*m
-	r.rows = []*row{fast, slow, rowOf("bwrap", "none", 4*m), rowOf("rc", "none", 7*m)}
-	text := r.markdown()
-	for _, want := range []string{
-		"HOST", "tests/bench/run -n 1", "| rc run --rm | default | 10.0 | 10.0 |",
-		"| podman : rc, default network | 15.0 |", "| rc, default network : bwrap | 2.5 |",
-		"| podman run --rm | default | 9 | 1 |", "database is locked",
-		"| rc run --rm -d | default | 1000 | 2 × rc-init 600, 1 × rc-net 800 | 20.0 | 4.0 | 70.0 |",
-		"- rc: no kernel", "costs a start of rc 3.0 ms",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the report lacks %q", want)
-		}
+func TestMeasureGoesOnBesideFailures(t *testing.T) {
+	w, r := trial(t, options{only: "good|bad|late"}), newReport(options{})
+	tries, order := 0, ""
+	cells := []*cell{
+		{row: "good", tool: rcTool, args: []string{"true"}, before: func() error { order += "b"; return nil }, after: func() error { order += "a"; return nil }},
+		{row: "bad", tool: rcTool, args: []string{"sh", "-c", "echo no such image >&2; exit 125"}},
+		{row: "late", tool: rcTool, run: func() (time.Duration, error) {
+			if tries++; tries > 2 {
+				return 0, errors.New("tired")
+			}
+			return 7 * m, nil
+		}},
+		{row: "unchosen", tool: rcTool, args: []string{"false"}},
 	}
-	if strings.Contains(text, "podman : rc, no network") {
-		t.Error("a ratio of something that was not measured")
+	w.measure(r, cells, 6)
+	if c := r.find("good", rcTool); c == nil || len(c.times) != 6 || r.get("good", rcTool) <= 0 || order != strings.Repeat("ba", 7) {
+		t.Errorf("%+v, %s", c, order)
 	}
-}
-
-func TestPSS(t *testing.T) {
-	if n, err := parsePSS("55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:  900 kB\nPss:       541 kB\nPss_Dirty: 9 kB\n"); n != 541 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if r.find("bad", rcTool) != nil || r.find("unchosen", rcTool) != nil {
+		t.Error("a row that did not work has figures")
 	}
-	if _, err := parsePSS("Rss: 1 kB\n"); err == nil {
-		t.Error("no error without a Pss line")
+	if r.get("late", rcTool) != 7 || tries != 2+patience {
+		t.Errorf("%v, %d tries", r.get("late", rcTool), tries)
 	}
-	if n, err := pss(os.Getpid()); n <= 0 || err != nil {
-		t.Errorf("our own: %d, %v", n, err)
+	broken := strings.Join(r.broken, "\n")
+	if !strings.Contains(broken, "no such image") || !strings.Contains(broken, "failure 1 of 3: tired") || strings.Contains(broken, "unchosen") {
+		t.Error(broken)
 	}
 }
 
-func TestPayloadsAreFound(t *testing.T) {
-	w := &world{uid: uint32(os.Getuid())}
-	before := w.processes()
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+func TestFirstByte(t *testing.T) {
+	w := trial(t, options{})
+	took, err := w.firstByte([]string{"sh", "-c", "echo x; sleep 0.2"})()
+	if err != nil || took >= 200*m {
+		t.Errorf("%v, %v", took, err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(w.payloads(before)) == 0 && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
+	if _, err := w.firstByte([]string{"true"})(); err == nil {
+		t.Error("no error without a byte")
 	}
-	pids := w.payloads(before)
-	if len(pids) != 1 || pids[0] != cmd.Process.Pid {
-		t.Errorf("found %v, want %d", pids, cmd.Process.Pid)
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
 }
 
 func TestTimedSaysWhatTheCommandSaid(t *testing.T) {
-	w := &world{env: os.Environ()}
+	w := trial(t, options{})
 	_, err := w.timed([]string{"sh", "-c", "echo no such image >&2; exit 125"})
 	if err == nil || !strings.Contains(err.Error(), "no such image") || !strings.Contains(err.Error(), "125") {
 		t.Errorf("%v", err)
 	}
-	d, err := w.timed([]string{"sleep", "0.05"})
-	if err != nil || d < 50*time.Millisecond {
+	if d, err := w.timed([]string{"sleep", "0.05"}); err != nil || d < 50*m {
 		t.Errorf("%v, %v", d, err)
 	}
 }
 
-func TestManyCountsFailures(t *testing.T) {
-	w := &world{env: os.Environ(), o: options{starts: 6, width: 3}}
-	r := rowOf("rc", "none")
-	r.args = []string{"false"}
-	w.many(r)
-	if r.failed != 6 || r.rate != 0 {
-		t.Errorf("%d failed, %v a second", r.failed, r.rate)
+func TestOutOfTime(t *testing.T) {
+	w, r := trial(t, options{total: time.Nanosecond}), newReport(options{})
+	w.measure(r, []*cell{{row: "good", tool: rcTool, args: []string{"true"}}}, 6)
+	if r.find("good", rcTool) != nil || len(r.broken) == 0 || !strings.Contains(r.broken[0], "out of time") {
+		t.Errorf("%v", r.broken)
 	}
-	r = rowOf("rc", "none")
-	r.args = []string{"true"}
-	w.many(r)
-	if r.failed != 0 || r.rate <= 0 {
-		t.Errorf("%d failed, %v a second", r.failed, r.rate)
+}
+
+func TestAbreast(t *testing.T) {
+	w := trial(t, options{slot: 50 * m})
+	if err := os.Mkdir(w.o.dir+"/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", w.o.dir+"/bin/repeat", "./repeat")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	l := &lane{args: []string{"true"}, starts: map[int]int{}, took: map[int]time.Duration{}}
+	if err := w.abreast(l, 3); err != nil || l.starts[3] < 3 || l.took[3] < 50*m {
+		t.Errorf("%+v, %v", l, err)
+	}
+	l.args = []string{"sh", "-c", "echo database is locked >&2; exit 1"}
+	if err := w.abreast(l, 2); err == nil || !strings.Contains(err.Error(), "database is locked") || l.starts[2] != 0 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+func TestLoopFindsWhatIsLeft(t *testing.T) {
+	w, r := trial(t, options{loop: 20}), newReport(options{})
+	if err := w.loop(r, []string{"true"}); err != nil || r.get("loop", "starts") != 20 || r.get("loop", "left") != 0 || r.get("loop", "last") <= 0 {
+		t.Errorf("%v, %v, %v", err, r.values, r.notes)
+	}
+	before := inventory{"mounts": 3, "namespaces": 9}
+	if left := before.lacks(inventory{"mounts": 4, "namespaces": 8, "process rc-init": 1}); len(left) != 2 || left[0] != "1 process rc-init (before: 0)" {
+		t.Errorf("%q", left)
+	}
+	if err := w.loop(r, []string{"false"}); err == nil {
+		t.Error("no error when a start fails")
+	}
+}
+
+func TestUsageCountsBlocksOnce(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/a", make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := usage(dir)
+	if err := os.Link(dir+"/a", dir+"/b"); err != nil {
+		t.Fatal(err)
+	}
+	if before < 64<<10 || usage(dir) != before {
+		t.Errorf("%d, then %d with a second name", before, usage(dir))
+	}
+	if usage(filepath.Join(dir, "nothing")) != 0 {
+		t.Error("a folder that is not there")
 	}
 }

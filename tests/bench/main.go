@@ -1,29 +1,43 @@
-// Command bench measures starts of containers: rc, podman and bubblewrap side by
-// side; and what their networks carry, beside slirp4netns, pasta and plain namespaces. tests/bench/run prepares what it needs and calls it.
+// Command bench holds rc against podman, rootless Docker, bubblewrap and the kernel: what
+// a start and each everyday command costs, how many there are a second, what an idle
+// container holds, what networks and file systems carry. tests/bench/run prepares what it
+// needs and calls it.
 //
-// Each round runs every command once, in the same order, so that whatever else
-// the machine does meets all of them; medians are compared, and minima shown.
+// Each round runs every command once, so that whatever else the machine does meets all of
+// them; every second round goes backwards, so that nobody always follows the same one.
+// Medians are compared, and minima shown. What does not work here costs its row, with the
+// reason, and nothing else.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 )
 
 type options struct {
-	user, home, dir, out string
-	runs, starts, width  int
-	idle                 int
-	settle               time.Duration
-	rounds               int
-	each                 time.Duration
-	only                 string
-	quick                bool
+	user, home, dir, out, tree string
+	plots, readme              string
+	runs                       int           // rounds of single commands
+	slot                       time.Duration // of each tool and width of the starts side by side
+	images, containers         int           // how many are present in the rows about that
+	loop                       int           // starts in a row
+	idle, many                 int           // idle containers that are weighed
+	settle                     time.Duration
+	rounds                     int           // of the network's paths
+	each                       time.Duration // and of each of their figures
+	files                      int           // rounds of work on files
+	total                      time.Duration // after that, what is left is left out
+	only                       string
+	quick, keep                bool
+	pattern                    *regexp.Regexp
 }
 
 func main() {
@@ -31,24 +45,83 @@ func main() {
 	flag.StringVar(&o.user, "user", "", "run the commands as this user (needs root)")
 	flag.StringVar(&o.home, "home", "", "that user's home folder")
 	flag.StringVar(&o.dir, "dir", "", "folder with bin/, rootfs/ and rootfs.tar; stores are made in it")
-	flag.StringVar(&o.out, "out", "docs/benchmarks.md", "file to write")
-	flag.IntVar(&o.runs, "n", 20, "rounds")
-	flag.IntVar(&o.starts, "starts", 40, "starts of the parallel test")
-	flag.IntVar(&o.width, "width", 8, "how many of them at a time")
-	flag.IntVar(&o.idle, "idle", 20, "idle containers of the memory test")
+	flag.StringVar(&o.tree, "tree", ".", "the source tree")
+	flag.StringVar(&o.out, "out", "", "file to write; default: docs/benchmarks.md for a whole run, standard output alone for a part")
+	flag.StringVar(&o.plots, "plots", "", "folder for the plots; default: docs/plots for a whole run, none for a part")
+	flag.IntVar(&o.runs, "n", 20, "rounds of single commands")
+	flag.DurationVar(&o.slot, "slot", 1500*time.Millisecond, "how long each tool starts containers at each width, twice")
+	flag.IntVar(&o.images, "images", 500, "images of the rows about many images")
+	flag.IntVar(&o.containers, "containers", 300, "containers of the rows about many containers")
+	flag.IntVar(&o.loop, "loop", 1000, "starts in a row; 10000: the long form")
+	flag.IntVar(&o.idle, "idle", 20, "idle containers of the memory test, each tool")
+	flag.IntVar(&o.many, "many", 300, "idle containers of rc's own memory test")
 	flag.DurationVar(&o.settle, "settle", 10*time.Second, "how long they idle before they are weighed")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds of the network's paths; 0: leave them out")
-	flag.DurationVar(&o.each, "each", 500*time.Millisecond, "how long each figure of a path is measured in a round")
-	flag.StringVar(&o.only, "only", "", "starts or network: that part alone")
-	flag.BoolVar(&o.quick, "quick", false, "3 rounds, 8 starts: to see that it works")
+	flag.IntVar(&o.rounds, "rounds", 4, "rounds of the network's paths")
+	flag.DurationVar(&o.each, "each", 400*time.Millisecond, "how long each figure of a path is measured in a round")
+	flag.IntVar(&o.files, "files", 5, "rounds of work on files")
+	flag.DurationVar(&o.total, "limit", 18*time.Minute, "after that, what is left is left out")
+	flag.StringVar(&o.only, "only", "", "regular expression: those rows alone, as start/default, start/.*/podman, network; -list shows them")
+	flag.BoolVar(&o.quick, "quick", false, "everything once or twice: to see that it works")
+	flag.BoolVar(&o.keep, "keep", false, "leave the stores in place")
+	list := flag.Bool("list", false, "print what can be chosen with -only")
 	flag.Parse()
-	if o.quick {
-		o.runs, o.starts, o.idle, o.settle, o.rounds, o.each = 3, 8, 3, time.Second, 1, 100*time.Millisecond
+	if *list {
+		names(os.Stdout)
+		return
 	}
-	if err := run(o); err != nil {
+	if err := o.complete(); err == nil {
+		err = run(o)
+		if err == nil {
+			return
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	} else {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
+	os.Exit(1)
+}
+
+// complete fills in what follows from other options. A part of the rows, or a quick
+// look, never replaces the figures of a whole run.
+func (o *options) complete() (err error) {
+	if o.quick {
+		o.runs, o.slot, o.images, o.containers, o.loop, o.idle, o.many = 2, 200*time.Millisecond, 5, 5, 20, 3, 6
+		o.settle, o.rounds, o.each, o.files = time.Second, 1, 100*time.Millisecond, 1
+	}
+	if o.only == "" && !o.quick {
+		for at, file := range map[*string]string{&o.out: "docs/benchmarks.md", &o.plots: "docs/plots"} {
+			if *at == "" {
+				*at = filepath.Join(o.tree, file)
+			}
+		}
+		o.readme = filepath.Join(o.tree, "README.md")
+	}
+	o.pattern, err = regexp.Compile("^(" + o.only + ")")
+	return err
+}
+
+// sections are the parts of a run, in their order, each with the rows that it fills.
+var sections = []struct {
+	name string
+	of   func(*world, *report) error
+	rows []string
+}{
+	{"single commands", (*world).single, singleRows},
+	{"side by side", (*world).sideBySide, parallelRows()},
+	{"in a row", (*world).inARow, []string{"loop", "cold"}},
+	{"memory", (*world).weighAll, []string{"memory/default", "memory/bridge", "memory/none", "memory/many"}},
+	{"files", (*world).fileWork, []string{"files"}},
+	{"virtual machine", (*world).machines, []string{"vm"}},
+	{"network", (*world).networks, []string{"network"}},
+}
+
+func names(to io.Writer) {
+	for _, s := range sections {
+		for _, row := range s.rows {
+			fmt.Fprintln(to, row)
+		}
+	}
+	fmt.Fprintf(to, "each also with a tool behind it, as start/default/podman: %v\n", columns)
 }
 
 func run(o options) error {
@@ -62,61 +135,38 @@ func run(o options) error {
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 	go func() { <-stop; w.close(); os.Exit(130) }()
 
-	r := &report{host: describe(w), o: o}
-	if err := w.load(); err != nil {
-		return err
-	}
-	if o.only != "network" {
-		if err := w.measure(r); err != nil {
-			return err
-		}
-	}
-	if o.only != "starts" && o.rounds > 0 {
-		w.networks(r)
-	}
-	text := r.markdown()
-	fmt.Print(text)
-	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(o.out, []byte(text), 0o644)
-}
-
-// measure fills in what starts, lists, memory and ends cost.
-func (w *world) measure(r *report) error {
-	for _, s := range w.subjects() {
-		// Not measured: the first run starts keepers and fills caches. A subject
-		// that does not work here is named with its reason, and left out.
-		if _, err := w.time(s); err != nil {
-			r.broken = append(r.broken, fmt.Sprintf("%s, %s network: %v", s.name, s.network, err))
+	r := newReport(o)
+	r.host = describe(w)
+	for _, s := range sections {
+		if !w.anyChosen(s.rows) {
 			continue
 		}
-		r.rows = append(r.rows, &row{subject: s})
-	}
-	for round := range w.o.runs {
-		fmt.Fprintf(os.Stderr, "\rround %d of %d ", round+1, w.o.runs)
-		for _, row := range r.rows {
-			d, err := w.time(row.subject)
-			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", row.name, round+1, err)
-			}
-			row.times = append(row.times, d)
+		if w.late() {
+			r.breaks(s.name, fmt.Errorf("left out: the run had taken %v already", o.total))
+			continue
+		}
+		w.say("== %s", s.name)
+		if err := s.of(w, r); err != nil {
+			r.breaks(s.name, err)
 		}
 	}
-	fmt.Fprintln(os.Stderr)
-	for _, row := range r.rows {
-		if row.parallel {
-			fmt.Fprintln(os.Stderr, "eight at a time:", row.name)
-			w.many(row)
-		}
+	r.host += fmt.Sprintf(" The run took %s.", w.elapsed())
+	return publish(o, r)
+}
+
+// publish writes what was asked for: the report, its plots, README's figures.
+func publish(o options, r *report) error {
+	text := r.markdown()
+	fmt.Print(text)
+	var err error
+	if o.plots != "" {
+		err = r.plots(o.plots)
 	}
-	for _, row := range r.rows {
-		if len(row.sleep) > 0 {
-			fmt.Fprintln(os.Stderr, "memory:", row.name)
-			if err := w.memory(row); err != nil {
-				r.broken = append(r.broken, fmt.Sprintf("memory of %s, %s network: %v", row.name, row.network, err))
-			}
-		}
+	if o.out != "" {
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(o.out), 0o755), os.WriteFile(o.out, []byte(text), 0o644))
 	}
-	return nil
+	if o.readme != "" {
+		err = errors.Join(err, rewrite(o.readme, r.figures()))
+	}
+	return err
 }

@@ -11,43 +11,123 @@ import (
 	"time"
 )
 
-// memory starts idle containers in the background and adds up what stands beside
-// their payloads: proportional set size, in which a page shared by n processes
-// counts 1/n. On the way it times their start, their list and their end.
-func (w *world) memory(r *row) (err error) {
-	before := w.processes()
-	defer w.killPayloads(before)
-	begin := time.Now()
-	for range w.o.idle {
-		if _, err := w.timed(r.sleep); err != nil {
-			return err
-		}
-	}
-	r.started = time.Since(begin) / time.Duration(w.o.idle)
-	if n := len(w.payloads(before)); n < w.o.idle {
-		return fmt.Errorf("%d of %d containers run", n, w.o.idle)
-	}
-	time.Sleep(w.o.settle) // helpers settle
-	for range 5 {
-		took, err := w.timed(r.ps)
-		if err != nil {
-			return err
-		}
-		r.listed = append(r.listed, took)
-	}
-	if err := w.weigh(r, before); err != nil {
-		return err
-	}
-	r.stopped, err = w.timed(r.stop)
-	return err
+// idlers are containers that do nothing, of one tool on one network.
+type idlers struct {
+	row     string
+	tool    tool
+	network string // "": the tool's default
+	number  int
 }
 
-// weigh adds up the helpers by name.
-func (w *world) weigh(r *row, before map[int]string) error {
-	r.pss = map[string]int{}
-	r.count = map[string]int{}
+// weight is what stood beside them.
+type weight struct {
+	idlers
+	kib, count map[string]int // by the process's name
+	started    time.Duration  // of one, mean
+	stopped    time.Duration  // of all, by one command; 0: not measured
+}
+
+// total is in MiB.
+func (g weight) total() float64 {
+	sum := 0
+	for _, kib := range g.kib {
+		sum += kib
+	}
+	return float64(sum) / 1024
+}
+
+// weighAll weighs what stands beside idle containers, one tool after the other.
+func (w *world) weighAll(r *report) error {
+	rc, podman, docker := w.rcIn("store"), w.podmanIn("store", "crun"), w.docker()
+	for _, d := range []idlers{
+		{"memory/default", rc, "", w.o.idle}, {"memory/default", podman, "", w.o.idle}, {"memory/default", docker, "", w.o.idle},
+		{"memory/bridge", podman, "bridge", w.o.idle},
+		{"memory/none", rc, "none", w.o.idle}, {"memory/none", podman, "none", w.o.idle},
+		{"memory/many", rc, "", w.o.many},
+	} {
+		name := d.row + "/" + d.tool.name
+		if !w.chosen(name) || w.late() {
+			continue
+		}
+		w.say("%d idle containers: %s", d.number, name)
+		if err := w.ready(d.tool); err != nil {
+			r.breaks(name, err)
+			continue
+		}
+		g, err := w.weigh(r, d)
+		if err != nil {
+			r.breaks(name, err)
+			continue
+		}
+		r.weights = append(r.weights, g)
+		r.set(d.row, d.tool.name, g.total()*1024/float64(d.number))
+		r.set(d.row+"/total", d.tool.name, g.total())
+	}
+	return nil
+}
+
+// weigh starts idle containers in the background and adds up what stands beside
+// their payloads: proportional set size, in which a page shared by n processes
+// counts 1/n.
+func (w *world) weigh(r *report, d idlers) (g *weight, err error) {
+	if d.tool.name == rcTool {
+		// So that the keeper and its slirp4netns are among those that come.
+		if err := w.endKeepers(); err != nil {
+			return nil, err
+		}
+	}
+	before := w.processes()
+	defer w.end(before)
+	g = &weight{idlers: d}
+	args := d.tool.line("run", "--rm", "-d")
+	if d.network != "" {
+		args = append(args, "--network", d.network)
+	}
+	args = append(args, image, "sleep", "1000")
+	begin := time.Now()
+	for range d.number {
+		if _, err := w.timed(args); err != nil {
+			return nil, err
+		}
+	}
+	g.started = time.Since(begin) / time.Duration(d.number)
+	if n := len(w.payloads(before)); n < d.number {
+		return nil, fmt.Errorf("%d of %d containers run", n, d.number)
+	}
+	if d.tool.name == rcTool {
+		time.Sleep(w.o.settle) // its helpers park when nothing happens; others have no such state
+	} else {
+		time.Sleep(min(w.o.settle, 2*time.Second))
+	}
+	if err := w.addUp(g, before); err != nil {
+		return nil, err
+	}
+	if d.row == "memory/many" {
+		w.beside(r, d)
+	}
+	if d.tool.name != dockerTool { // it has no --all
+		g.stopped, err = w.timed(d.tool.line("stop", "-t", "0", "--all"))
+	}
+	return g, err
+}
+
+// beside measures a start and a list while all those run.
+func (w *world) beside(r *report, d idlers) {
+	start := &cell{row: "running/start", tool: d.tool.name, args: d.tool.line("run", "--rm", image, "true")}
+	list := &cell{row: "running/ps", tool: d.tool.name, args: d.tool.line("ps")}
+	for range min(10, w.o.runs) {
+		w.attempt(r, start)
+		w.attempt(r, list)
+	}
+	r.add(start)
+	r.add(list)
+}
+
+// addUp adds up the helpers by name.
+func (w *world) addUp(g *weight, before map[int]string) error {
+	g.kib, g.count = map[string]int{}, map[string]int{}
 	for pid, name := range w.processes() {
-		if _, old := before[pid]; isPayload(pid) || (old && !shared(r.tool, name)) {
+		if _, old := before[pid]; isPayload(pid) || (old && !w.shared(g.tool.name, pid, name)) {
 			continue
 		}
 		kib, err := pss(pid)
@@ -57,22 +137,57 @@ func (w *world) weigh(r *row, before map[int]string) error {
 		if err != nil {
 			continue // gone meanwhile
 		}
-		r.pss[name] += kib
-		r.count[name]++
+		g.kib[name] += kib
+		g.count[name]++
 	}
 	return nil
 }
 
 // shared tells whether a process that was there before the containers serves
-// the tool's containers all the same: rc's keeper, podman's pause process.
-func shared(tool, name string) bool {
+// the tool's containers all the same: podman's pause process, Docker's daemons.
+func (w *world) shared(tool string, pid int, name string) bool {
 	switch tool {
-	case "rc":
-		return strings.HasPrefix(name, "rc-")
-	case "podman":
+	case podmanTool:
 		return name == "podman" || name == "podman pause" || name == "catatonit"
+	case dockerTool:
+		return w.dockerd != nil && w.dockerd.Process != nil && descends(pid, w.dockerd.Process.Pid)
 	}
 	return false
+}
+
+// descends tells whether a process is another one or below it.
+func descends(pid, ancestor int) bool {
+	for ; pid > 1; pid = parent(pid) {
+		if pid == ancestor {
+			return true
+		}
+	}
+	return false
+}
+
+// parent is field 4 of /proc/PID/stat (proc_pid_stat(5)), 0 when the process is gone.
+func parent(pid int) int {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(f) < 2 {
+		return 0
+	}
+	n, _ := strconv.Atoi(f[1])
+	return n
+}
+
+// end ends the containers from within, which every tool notices, and waits for what
+// stood beside them.
+func (w *world) end(before map[int]string) {
+	w.killPayloads(before)
+	_ = wait("the helpers' end", func() bool {
+		for pid, name := range w.processes() {
+			if _, old := before[pid]; !old && name != "rc-net" && name != "slirp4netns" && !w.shared(podmanTool, pid, name) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // processes lists the user's processes by name.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -64,7 +65,15 @@ func processing(l look) float64 { return l.CPU.Seconds() / (float64(max(l.Moved,
 
 // networks sets every path up, then goes round them: each once in a round, so that
 // whatever else the machine does meets all of them.
-func (w *world) networks(r *report) {
+func (w *world) networks(r *report) error {
+	if w.o.rounds == 0 {
+		return nil
+	}
+	for _, t := range []tool{w.rcIn("store"), w.podmanIn("store", "crun")} {
+		if err := w.ready(t); err != nil {
+			r.breaks("network of "+t.name, err)
+		}
+	}
 	lab := &lab{w: w}
 	defer lab.close()
 	lab.build()
@@ -78,8 +87,12 @@ func (w *world) networks(r *report) {
 		r.paths = append(r.paths, p)
 	}
 	for round := range w.o.rounds {
+		if w.late() {
+			lab.broke("network", fmt.Errorf("%d of %d rounds: out of time", round, w.o.rounds))
+			break
+		}
+		w.say("network, round %d of %d, %d paths", round+1, w.o.rounds, len(r.paths))
 		for _, p := range r.paths {
-			fmt.Fprintf(os.Stderr, "\rnetwork, round %d of %d: %-60s", round+1, w.o.rounds, first(p.kind)+": "+p.name)
 			l, err := w.look(p, w.o.each)
 			if err != nil {
 				lab.broke(fmt.Sprintf("%s, %s, round %d", p.kind, p.name, round+1), err)
@@ -88,8 +101,10 @@ func (w *world) networks(r *report) {
 			p.looks = append(p.looks, l)
 		}
 	}
-	fmt.Fprintln(os.Stderr)
-	r.broken = append(r.broken, lab.broken...)
+	for _, line := range lab.broken {
+		r.breaks("network", errors.New(line))
+	}
+	return nil
 }
 
 // look measures a path once. The processor time is the client's own and that of the

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,30 +16,25 @@ import (
 )
 
 // limit is how long one command may take before it counts as hung.
-const limit = 60 * time.Second
+const limit = 30 * time.Second
 
 const image = "localhost/bench:latest"
 
 // world is the user, environment and cgroup in which everything is run.
 type world struct {
-	o     options
-	env   []string
-	cred  *syscall.Credential // nil: as ourselves
-	uid   uint32
-	run   string   // XDG_RUNTIME_DIR
-	group *os.File // the leaf in which commands are born; nil without a rig
-	once  sync.Once
-}
+	o       options
+	env     []string
+	cred    *syscall.Credential // nil: as ourselves
+	uid     uint32
+	run     string   // XDG_RUNTIME_DIR
+	group   *os.File // the leaf in which commands are born; nil without a rig
+	closing sync.Once
+	begin   time.Time
 
-// subject is one command to be measured.
-type subject struct {
-	name     string
-	tool     string // rc, podman or bwrap
-	network  string // default, none or host
-	args     []string
-	sleep    []string // the same, idle in the background for the memory test
-	ps, stop []string // what lists and ends those
-	parallel bool
+	dockerd   *exec.Cmd // the rootless daemon; nil before it was asked for
+	dockerErr error
+	standing  map[string]bool // containers that a cell has left for another one
+	anchors   []tool          // whose anchor stands
 }
 
 func newWorld(o options) (*world, error) {
@@ -49,7 +43,7 @@ func newWorld(o options) (*world, error) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, hardest()); err != nil {
 		return nil, err
 	}
-	w := &world{o: o, uid: uint32(os.Getuid())}
+	w := &world{o: o, uid: uint32(os.Getuid()), begin: time.Now(), standing: map[string]bool{}}
 	if os.Getuid() == 0 && o.user != "root" && o.user != "" {
 		u, err := user.Lookup(o.user)
 		if err != nil {
@@ -75,7 +69,21 @@ func newWorld(o options) (*world, error) {
 		"HOME=" + o.home, "USER=" + o.user, "LOGNAME=" + o.user, "LANG=C.UTF-8", "XDG_RUNTIME_DIR=" + run,
 		"PATH=" + o.dir + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "RC_ROOT=" + o.dir + "/rc-store",
 	}
-	return w, w.enter(os.Getenv("RIG_CGROUP"))
+	if err := w.enter(os.Getenv("RIG_CGROUP")); err != nil {
+		return nil, err
+	}
+	return w, w.forget(w.stores()...) // what a run that was killed has left
+}
+
+// elapsed is how long the run has taken.
+func (w *world) elapsed() time.Duration { return time.Since(w.begin).Round(time.Second) }
+
+// late tells that the run has taken as long as it may.
+func (w *world) late() bool { return w.o.total > 0 && time.Since(w.begin) > w.o.total }
+
+// say tells how far the run is.
+func (w *world) say(format string, arguments ...any) {
+	fmt.Fprintf(os.Stderr, "bench %6s: %s\n", w.elapsed(), fmt.Sprintf(format, arguments...))
 }
 
 // hardest is the hard limit of descriptors as the soft one too.
@@ -117,10 +125,17 @@ func (w *world) enter(rig string) error {
 }
 
 func (w *world) close() {
-	w.once.Do(func() {
+	w.closing.Do(func() {
+		w.stopDocker()
 		if w.group != nil {
 			// Keepers and pause processes; the rig removes the groups.
 			_ = os.WriteFile(w.group.Name()+"/cgroup.kill", []byte("1"), 0o644)
+		}
+		w.endPause()
+		if !w.o.keep {
+			if err := w.forget(w.stores()...); err != nil {
+				fmt.Fprintln(os.Stderr, "bench: a store stays:", err)
+			}
 		}
 		_ = os.RemoveAll(w.run)
 	})
@@ -147,10 +162,8 @@ func isFile(path string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// time runs the subject once. Its output goes to a file's end, not to pipes that
-// would keep us waiting for a process which inherited them.
-func (w *world) time(s *subject) (time.Duration, error) { return w.timed(s.args) }
-
+// timed runs a command to its end. Its output goes to a file, not to pipes that would
+// keep us waiting for a process which inherited them.
 func (w *world) timed(args []string) (time.Duration, error) {
 	said, err := os.CreateTemp("", "bench")
 	if err != nil {
@@ -175,74 +188,4 @@ func (w *world) timed(args []string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(text))
 	}
 	return took, nil
-}
-
-// load puts the root file system into both stores.
-func (w *world) load() error {
-	tar := w.o.dir + "/rootfs.tar"
-	for _, args := range [][]string{{"rc", "import", tar, image}, append(w.podman(), "import", "-q", tar, image)} {
-		if _, err := w.timed(args); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-		}
-	}
-	return nil
-}
-
-// podman is its command line up to the verb: a store of the bench's own, and
-// what works on a machine without systemd.
-func (w *world) podman() []string {
-	return []string{"podman", "--root", w.o.dir + "/podman-store", "--runroot", w.run + "/podman", "--runtime", "crun", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}
-}
-
-func (w *world) subjects() []*subject {
-	var all []*subject
-	container := func(tool, network string, front []string) {
-		bare := front[:len(front):len(front)]
-		front = append(front, "run", "--rm")
-		if network != "default" {
-			front = append(front, "--network", network)
-		}
-		front = append(front, image)
-		s := &subject{name: tool + " run --rm", tool: tool, network: network, args: append(front[:len(front):len(front)], "true")}
-		if network != "host" {
-			s.parallel = true
-			s.sleep = slices.Concat(front[:len(front)-1], []string{"-d", image, "sleep", "1000"})
-			s.ps, s.stop = append(bare, "ps", "-q"), append(bare, "stop", "-t", "0", "--all")
-		}
-		all = append(all, s)
-	}
-	container("rc", "default", []string{"rc"})
-	container("podman", "default", w.podman())
-	container("rc", "none", []string{"rc"})
-	container("podman", "none", w.podman())
-	container("rc", "host", []string{"rc"})
-	all = append(all, &subject{name: "bwrap --unshare-all", tool: "bwrap", network: "none", args: []string{
-		"bwrap", "--unshare-all", "--bind", w.o.dir + "/rootfs", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/busybox", "true"}})
-	return all
-}
-
-// many starts the row's command o.starts times, o.width at a time.
-func (w *world) many(r *row) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	next := make(chan struct{}, w.o.starts)
-	for range w.o.starts {
-		next <- struct{}{}
-	}
-	close(next)
-	begin := time.Now()
-	for range w.o.width {
-		wg.Go(func() {
-			for range next {
-				if _, err := w.timed(r.args); err != nil {
-					mu.Lock()
-					r.failed++
-					r.failure = err.Error()
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	r.rate = float64(w.o.starts-r.failed) / time.Since(begin).Seconds()
 }

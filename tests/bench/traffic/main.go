@@ -1,11 +1,13 @@
 // Command traffic measures a path between two places: throughput of one stream each
-// way, connections per second, and the round trip of one byte. Static, so that it runs
-// in any container or namespace.
+// way, connections per second, and the round trip of one byte; or work on files. Static,
+// so that it runs in any container or namespace.
 //
 //	traffic serve ADDRESS            answers until it is killed
 //	traffic bulk ADDRESS DURATION    measures the throughput each way for that long
 //	traffic small ADDRESS DURATION   measures the round trip and connections, the same
 //	traffic wait                     does nothing: it holds a namespace
+//	traffic files WORK DATA          measures work on files: in the folder WORK, which is
+//	                                 made and removed, and on the files of the folder DATA
 //
 // What was measured is printed as JSON.
 package main
@@ -46,10 +48,16 @@ func run(args []string) error {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(result)
+	case len(args) == 3 && args[0] == "files":
+		took, err := onFiles(args[1], args[2])
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(took)
 	case len(args) == 1 && args[0] == "wait":
 		for {
 			time.Sleep(time.Hour)
 		}
 	}
-	return fmt.Errorf("%q: serve ADDRESS, bulk or small ADDRESS DURATION, or wait", args)
+	return fmt.Errorf("%q: serve ADDRESS, bulk or small ADDRESS DURATION, files WORK DATA, or wait", args)
 }

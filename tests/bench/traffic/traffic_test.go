@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -41,5 +45,26 @@ func TestUsage(t *testing.T) {
 		if err := run(args); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
+	}
+}
+
+func TestOnFiles(t *testing.T) {
+	data := t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, "0"), []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	work := filepath.Join(t.TempDir(), "work")
+	took, err := onFiles(work, data)
+	if err != nil || len(took) != 9 || took["create"] <= 0 || took["again"] <= 0 {
+		t.Errorf("%v, %v", took, err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(data, "0")); string(text) != "axc" {
+		t.Errorf("changed: %q", text)
+	}
+	if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder stays: %v", err)
+	}
+	if _, err := onFiles(work, filepath.Join(data, "nothing")); err == nil {
+		t.Error("no error without data")
 	}
 }
