@@ -185,11 +185,20 @@ func (b *box) writeSysctls() error {
 			_, err = f.WriteString(value)
 			_ = f.Close()
 		}
+		if errors.Is(err, unix.EROFS) && everybodys(key, value) {
+			continue // inside a container, with --pid=host: that /proc is the outer one's
+		}
 		if err != nil {
 			return hint.New(fmt.Sprintf("set --sysctl %s=%s", key, value), errnoOf(err), "check the name and value with `sysctl` on the host; only namespaced settings can be set")
 		}
 	}
 	return nil
+}
+
+// everybodys are the two settings that each container has and nobody typed: without
+// them its users do not ping, and only its root listens below 1024.
+func everybodys(key, value string) bool {
+	return key == "net.ipv4.ip_unprivileged_port_start" && value == "0" || key == "net.ipv4.ping_group_range" && strings.HasPrefix(value, "0 ")
 }
 
 // sealRoot makes the root itself read-only, not what is mounted below it.

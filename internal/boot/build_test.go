@@ -196,6 +196,13 @@ func TestSysctls(t *testing.T) {
 		b.cfg.Spec.Linux.Sysctl = map[string]string{key: value}
 		wantErr(t, b.writeSysctls(), nil, "set --sysctl "+key+"="+value)
 	}
+	// In a container whose engine has made it read-only.
+	must(t, unix.Mount(root+"/proc/sys", root+"/proc/sys", "", unix.MS_BIND, ""))
+	must(t, unix.Mount("", root+"/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	b.cfg.Spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 65535"}
+	must(t, b.writeSysctls())
+	b.cfg.Spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "80"}
+	wantErr(t, b.writeSysctls(), unix.EROFS, "set --sysctl net.ipv4.ip_unprivileged_port_start=80")
 }
 
 func TestTerminal(t *testing.T) {

@@ -41,8 +41,9 @@ var settings = []struct {
 	{"net/bridge/bridge-nf-call-arptables", "0", true},
 }
 
-// errReadOnly is what a container engine does to /proc/sys of those inside.
-var errReadOnly = errors.New("/proc/sys cannot be written here")
+// ErrReadOnly is what a container engine does to /proc/sys of those inside: N0 cannot be
+// made a router. errors.Is finds it below the refusal of Open.
+var ErrReadOnly = errors.New("/proc/sys cannot be written here")
 
 // prepare sets N0 up, or finds it so.
 func (w *World) prepare() error {
@@ -52,7 +53,7 @@ func (w *World) prepare() error {
 		switch {
 		case err == nil || s.optional && errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES):
-			return fmt.Errorf("%w: %w", errReadOnly, err)
+			return fmt.Errorf("%w: %w", ErrReadOnly, err)
 		default:
 			return err
 		}
@@ -73,7 +74,7 @@ func fixFor(err error) string {
 		return "choose another --subnet for one of them (rc network ls)"
 	case errors.Is(err, ErrNoFilter):
 		return "load it: `sudo modprobe nf_tables`; --network=slirp4netns works without it"
-	case errors.Is(err, errReadOnly):
+	case errors.Is(err, ErrReadOnly):
 		return "run rc outside of this container, or that one with --security-opt systempaths=unconfined; --network=slirp4netns works without it"
 	case errors.Is(err, unix.ENOSPC):
 		return "remove containers from it, or make a network with a larger --subnet"

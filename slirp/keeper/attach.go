@@ -101,7 +101,7 @@ func (a *attachment) build(r *slirp.Attach, n0 *os.File) (*slirp.Attached, error
 func (a *attachment) connect(r *slirp.Attach, n0 *os.File) error {
 	if r.Bridged() {
 		err := a.bridge(r, n0)
-		if err == nil || !r.Fallback || !errors.Is(err, bridge.ErrNoFilter) {
+		if err == nil || !r.Fallback || !errors.Is(err, bridge.ErrNoFilter) && !errors.Is(err, bridge.ErrReadOnly) {
 			return err
 		}
 		a.note = a.keeper.commons.noteFallback(err)

@@ -18,10 +18,13 @@ import (
 )
 
 // withoutFilter makes the keeper of a runtime folder with a file "nofilter" one on a
-// host without nf_tables. Its PATH is all that it knows of the folder before it starts.
+// host without nf_tables, and "readonly" one inside a container. Its PATH is all that it
+// knows of the folder before it starts.
 func withoutFilter(n0 *os.File, o bridge.Options) (*bridge.World, error) {
-	if _, err := os.Lstat(filepath.Join(filepath.Dir(os.Getenv("PATH")), "nofilter")); err == nil {
-		return nil, hint.New("make the network namespace", bridge.ErrNoFilter, "")
+	for name, lack := range map[string]error{"nofilter": bridge.ErrNoFilter, "readonly": bridge.ErrReadOnly} {
+		if _, err := os.Lstat(filepath.Join(filepath.Dir(os.Getenv("PATH")), name)); err == nil {
+			return nil, hint.New("make the network namespace", lack, "")
+		}
 	}
 	return bridge.Open(n0, o)
 }
@@ -310,17 +313,24 @@ func TestUplinkIsReplaced(t *testing.T) {
 	}
 }
 
-// A host without nf_tables has no bridges, and says so once.
+// A host without nf_tables has no bridges, nor has one whose /proc/sys is read-only; it
+// says so once.
 func TestFallback(t *testing.T) {
+	for _, lack := range []string{"nofilter", "readonly"} {
+		t.Run(lack, func(t *testing.T) { testFallback(t, lack) })
+	}
+}
+
+func testFallback(t *testing.T, lack string) {
 	h := newHost(t)
-	must(t, os.WriteFile(filepath.Join(h.runtime, "nofilter"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(h.runtime, lack), nil, 0o600))
 	a := on("web", 0)
 	if _, _, err := h.sandbox().attach(a); err == nil {
 		t.Error("a network that was named is not there, and nobody says so")
 	}
 	a.Fallback = true
 	_, got := h.sandbox().mustAttach(a)
-	if got.IP != slirp.Address || got.Note == "" || len(got.Endpoints) != 0 || got.DNS[0] != slirp.Resolver {
+	if got.IP != slirp.Address || strings.Contains(got.Note, "UDP") != (lack == "nofilter") || len(got.Endpoints) != 0 || got.DNS[0] != slirp.Resolver {
 		t.Errorf("%+v", got)
 	}
 	if _, again := h.sandbox().mustAttach(a); again.Note != "" {

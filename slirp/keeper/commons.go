@@ -132,7 +132,11 @@ func (c *commons) noteFallback(err error) string {
 		return ""
 	}
 	c.noted = true
-	return "no bridge network: " + err.Error() + ". Containers get a slirp4netns of their own, and do not find each other by name"
+	note := "no bridge network: " + err.Error() + ". Containers get a slirp4netns of their own, and do not find each other by name"
+	if errors.Is(err, bridge.ErrNoFilter) { // it would have remembered them (slirp/forward, nft.go)
+		note += "; behind a port of UDP they see no client's address"
+	}
+	return note
 }
 
 // claim makes a the attachment of its ID, and returns the one that was.
