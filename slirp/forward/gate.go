@@ -156,3 +156,6 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// parted counts a connection that has ended.
+func (g *gate) parted() { g.f.open.Add(-1) }

@@ -9,12 +9,15 @@ import (
 // pair is one TCP connection: the client's half and the one inside. Half i carries
 // from its own socket to the other's.
 type pair struct {
-	gate   *gate
+	owner  owner
 	half   [2]half
 	cut    atomic.Bool
 	queued bool
 	closed bool
 }
+
+// owner is by whom pairs came to be; it is told of the end of each.
+type owner interface{ parted() }
 
 // half is one direction. The flags are what epoll has said since the last EAGAIN.
 type half struct {
@@ -234,9 +237,12 @@ func (p *pair) close(broken bool) {
 		if broken {
 			reset(h.fd)
 		} else {
+			// What was sent is still to arrive: no RST, which sockets of an Outbound have
+			// as their end (alive).
+			_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 			_ = unix.Close(h.fd)
 		}
 	}
 	giveSockets(2)
-	p.gate.f.open.Add(-1)
+	p.owner.parted()
 }

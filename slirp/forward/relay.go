@@ -38,8 +38,8 @@ type worker struct {
 }
 
 // adopt carries between client and inside from now on, and owns both.
-func (r *relays) adopt(g *gate, client, inside int) {
-	p := &pair{gate: g}
+func (r *relays) adopt(o owner, client, inside int) {
+	p := &pair{owner: o}
 	p.half[0].fd, p.half[1].fd = client, inside
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,14 +105,14 @@ func (r *relays) retire(w *worker) bool {
 	return true
 }
 
-// cut ends the connections through a gate.
-func (r *relays) cut(g *gate) {
+// cut ends the connections of an owner.
+func (r *relays) cut(o owner) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.workers {
 		w.mu.Lock()
 		for _, p := range w.pairs {
-			if p.gate == g {
+			if p.owner == o {
 				w.shutdownLocked(p)
 			}
 		}
