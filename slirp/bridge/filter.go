@@ -29,6 +29,7 @@ const tableName = "rc"
 //	             so that nothing passes from one network to another; 8,192 open
 //	             connections of a container's at most (count.go)
 //	postrouting  masquerade by the tap
+//	outgoing     connections to the world to the relay, if there is one (outrules.go)
 //
 // In the table bridge rc (where the kernel has it), on what comes in by a port: IPv4,
 // IPv6 and ARP only, each only from the port's own MAC and addresses. So nobody takes
@@ -45,12 +46,14 @@ type filter struct {
 	noPorts error
 	noCount error // why nothing counts a container's connections: the kernel has no nft_connlimit
 
-	gate4, gate6     *nftables.Set // bridge . gateway
-	ours, outward    *nftables.Set // bridges; those with a way out
-	source           *nftables.Set // bridge: jump to its chain
-	sender4, sender6 *nftables.Set // port . MAC . address
-	way              Way           // as the rules have it
-	queued           int           // messages since the last flush, about
+	gate4, gate6     *nftables.Set   // bridge . gateway
+	ours, outward    *nftables.Set   // bridges; those with a way out
+	source           *nftables.Set   // bridge: jump to its chain
+	sender4, sender6 *nftables.Set   // port . MAC . address
+	outgoing, sent   *nftables.Chain // empty without relays
+	relays           []relayed
+	way              Way // as the rules have it
+	queued           int // messages since the last flush, about
 }
 
 // openFilter opens the socket, on the World's thread in N0.

@@ -63,6 +63,7 @@ func (f *filter) inetTable() error {
 	pre := f.chain(t, "prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, nftables.ChainPolicyAccept)
 	f.rule(pre, rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}, &expr.Lookup{SourceRegister: reg0, DestRegister: 0, IsDestRegSet: true, SetName: f.source.Name, SetID: f.source.ID}})
 	f.untracked(t, pre)
+	f.outChains(t, pre)
 	f.inputChain(t)
 	f.forwardChain(t)
 	nat := f.conn.AddChain(&nftables.Chain{Table: t, Name: "postrouting", Type: nftables.ChainTypeNAT,
@@ -82,6 +83,7 @@ func (f *filter) inputChain(t *nftables.Table) {
 	accept := verdict(expr.VerdictAccept)
 	f.rule(c, established(), accept)
 	f.rule(c, inBy("lo"), accept)
+	f.rule(c, marked(markHere), accept) // by outgoing
 	for _, kind := range []byte{icmpv6Solicit, icmpv6Advert} {
 		f.rule(c, l4(unix.IPPROTO_ICMPV6), icmpType(kind), accept)
 	}
@@ -113,6 +115,7 @@ func (f *filter) forwardChain(t *nftables.Table) {
 	f.refuse(c, destination(f.way.Prefix), code)
 	f.refuse(c, destination(uplink6), code)
 	f.rule(c, inBySet(f.outward), outBy(f.way.Device), rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: f.counted(t, code).Name}})
+	f.outForward(c)
 	f.refuse(c, rule{}, code)
 }
 

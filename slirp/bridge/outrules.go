@@ -1,0 +1,137 @@
+package bridge
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// outChains queues the two chains of a relay's:
+//
+//	outgoing   of prerouting, behind the check of the source. From the tun: a SYN goes
+//	           to the listener, anything else is an answer to a container. From a bridge
+//	           with a way out: a SYN, if not for its gateway, gets markAsk; what belongs
+//	           to a socket of the relay's, markHere
+//	sent       what those sockets send takes no entry of connection tracking either
+//
+// They are empty while there is none.
+func (f *filter) outChains(t *nftables.Table, pre *nftables.Chain) {
+	f.outgoing = f.conn.AddChain(&nftables.Chain{Table: t, Name: "outgoing"})
+	f.rule(pre, rule{&expr.Verdict{Kind: expr.VerdictJump, Chain: f.outgoing.Name}})
+	f.sent = f.chain(t, "sent", nftables.ChainHookOutput, nftables.ChainPriorityRaw, nftables.ChainPolicyAccept)
+	f.fillOut()
+}
+
+// outForward lets SYNs of containers out by the tun, and answers in by it.
+func (f *filter) outForward(c *nftables.Chain) {
+	accept := verdict(expr.VerdictAccept)
+	f.rule(c, inBySet(f.outward), outBy(outDevice), accept)
+	f.rule(c, inBy(outDevice), accept)
+}
+
+// relayed is a family whose connections go through a relay.
+type relayed struct {
+	family  byte // of nf_tables
+	port    uint16
+	address []byte // of the listener
+}
+
+// notGate is a packet of that family that is not for the bridge's own gateway.
+func (r relayed) notGate(f *filter) rule {
+	if r.family == unix.NFPROTO_IPV4 {
+		return append(bridgeAnd(offDest4, 4), notIn(f.gate4)...)
+	}
+	return append(bridgeAnd(offDest6, 16), notIn(f.gate6)...)
+}
+
+// relayedBy are the families that o has a listener for.
+func relayedBy(o *Out) (list []relayed, err error) {
+	for _, fd := range []int{o.Listen4, o.Listen6} {
+		if fd < 0 {
+			continue
+		}
+		sa, err := unix.Getsockname(fd)
+		if err != nil {
+			return nil, os.NewSyscallError("getsockname", err)
+		}
+		switch sa := sa.(type) {
+		case *unix.SockaddrInet4:
+			list = append(list, relayed{unix.NFPROTO_IPV4, uint16(sa.Port), sa.Addr[:]})
+		case *unix.SockaddrInet6:
+			list = append(list, relayed{unix.NFPROTO_IPV6, uint16(sa.Port), sa.Addr[:]})
+		}
+	}
+	return list, nil
+}
+
+// lead replaces the rules by those for o, or none.
+func (f *filter) lead(o *Out) error {
+	before := f.relays
+	f.relays = nil
+	if o != nil {
+		list, err := relayedBy(o)
+		if err != nil {
+			return err
+		}
+		f.relays = list
+	}
+	f.conn.FlushChain(f.outgoing)
+	f.conn.FlushChain(f.sent)
+	f.fillOut()
+	if err := f.flush(); err != nil {
+		f.relays = before
+		return fmt.Errorf("lead TCP to the relay: %w", err)
+	}
+	return nil
+}
+
+func (f *filter) fillOut() {
+	if len(f.relays) == 0 {
+		return
+	}
+	accept, tcp := verdict(expr.VerdictAccept), l4(unix.IPPROTO_TCP)
+	for _, r := range f.relays {
+		f.rule(f.outgoing, inBy(outDevice), nfproto(r.family), tcp, syn(), mark(markHere), r.proxy(), accept)
+	}
+	f.rule(f.outgoing, inBy(outDevice), rule{&expr.Notrack{}}, accept)
+	for _, r := range f.relays {
+		f.rule(f.outgoing, inBySet(f.outward), nfproto(r.family), tcp, syn(), r.notGate(f), mark(markAsk), accept)
+	}
+	// Established ones, half-made ones and those in TIME_WAIT; the listeners have another
+	// address than anything that comes here.
+	f.rule(f.outgoing, inBySet(f.outward), tcp,
+		rule{&expr.Socket{Key: expr.SocketKeyTransparent, Register: reg0}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: []byte{1}}},
+		mark(markHere), accept)
+	f.rule(f.sent, marked(markSent), rule{&expr.Notrack{}})
+}
+
+// proxy gives the packet to the listener, whatever its destination
+// (Documentation/networking/tproxy.rst).
+func (r relayed) proxy() rule {
+	return rule{
+		&expr.Immediate{Register: reg0, Data: r.address},
+		&expr.Immediate{Register: reg0 + 4, Data: binary.BigEndian.AppendUint16(nil, r.port)},
+		&expr.TProxy{Family: r.family, RegAddr: reg0, RegPort: reg0 + 4}}
+}
+
+func nfproto(family byte) rule { return is(meta(expr.MetaKeyNFPROTO), family) }
+
+func marked(m uint32) rule {
+	return is(meta(expr.MetaKeyMARK), binary.NativeEndian.AppendUint32(nil, m)...)
+}
+
+// mark sets one, and keeps the packet from connection tracking.
+func mark(m uint32) rule {
+	return rule{&expr.Notrack{}, &expr.Immediate{Register: reg0, Data: binary.NativeEndian.AppendUint32(nil, m)},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg0}}
+}
+
+// syn is the first packet of a connection: SYN without FIN, RST, ACK.
+func syn() rule {
+	return rule{payload(transport, 13, 1, reg0), &expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 1, Mask: []byte{0x17}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: []byte{0x02}}}
+}
