@@ -27,6 +27,12 @@ const (
 	synRetries = 3
 	// A client that vanished is found by keepalive, 120 + 4*30 s later.
 	keepIdle, keepInterval, keepCount = 120, 30, 4
+	// maxCalls bounds the connections of one address of a container's that are being made
+	// to the world, maxPassed those of all that were given to slirp4netns for want of room.
+	maxCalls, maxPassed = 1024, 4096
+	// handshake is what a container has to complete one, whose SYN,ACK comes three times
+	// in 7 seconds; passedLife how long after the last SYN another one may come.
+	handshake, passedLife = 10 * time.Second, 70 * time.Second
 	// restAfter so many seconds without visitors a door gives its thread back.
 	restAfter = 10
 )
