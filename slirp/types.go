@@ -126,6 +126,12 @@ func (a *Attach) Bridged() bool {
 	return a.Driver == DriverBridge || a.Driver == "" && len(a.Endpoints) > 0
 }
 
+// Of Attached.Outgoing.
+const (
+	OutRelay = "relay"
+	OutSlirp = "slirp4netns"
+)
+
 // Attached describes the network that the container now has.
 type Attached struct {
 	IP      string
@@ -141,6 +147,9 @@ type Attached struct {
 	// a live shim keeps it, so that a new keeper gets it back.
 	Endpoints []EndpointStatus `json:",omitempty"`
 	Note      string           `json:",omitempty"` // what the user should know of it
+	// Outgoing is what carries TCP from bridge networks to the world: OutRelay, or
+	// OutSlirp with the reason behind it. Empty: there is no such way.
+	Outgoing string `json:",omitempty"`
 	// Lost are ports that the container had and that could not be had again. Its shim
 	// asks for them from time to time, by Change.Publish.
 	Lost []LostPort `json:",omitempty"`

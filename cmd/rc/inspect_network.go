@@ -49,6 +49,7 @@ type networkView struct {
 	SandboxID, EndpointID string
 	Bridge                string // empty
 	Networks              map[string]endpointView
+	Outgoing              string           `json:",omitempty"` // rc's own: what carries TCP to the world
 	LostPorts             []slirp.LostPort `json:",omitempty"` // rc's own: taken by somebody while there was no keeper
 }
 
@@ -88,6 +89,9 @@ func networkOf(e *engine.Engine, c *engine.Entry, exposed map[string]struct{}) n
 			v.Ports[portKey(p)] = append(v.Ports[portKey(p)], portBinding{hostAddress(p), portNumber(p.HostPort)})
 		}
 		now, v.LostPorts = c.State.Net, c.Lost()
+		if now != nil {
+			v.Outgoing = now.Outgoing
+		}
 		if spec.NamespaceKind(c.Network) != spec.KindContainer { // that one's is another container's
 			v.SandboxID = c.EndpointID("")
 		}

@@ -105,7 +105,15 @@ func (w *wires) leave(a *attachment, name string) error {
 		return err
 	}
 	w.nets = slices.Delete(slices.Clone(w.nets), i, i+1)
+	w.cut(before[i : i+1])
 	return nil
+}
+
+// cut ends what the container has open to the world from addresses that it had.
+func (w *wires) cut(had []slirp.EndpointStatus) {
+	for _, e := range had {
+		w.commons.uplink.out.cut(e.IP, e.IP6)
+	}
 }
 
 // maxServers is what resolv.conf(5) takes (MAXNS).
@@ -114,6 +122,9 @@ const maxServers = 3
 // describe is what the container has now, and where its services are.
 func (w *wires) describe() (*slirp.Attached, inside) {
 	got := &slirp.Attached{Endpoints: w.member.Endpoints}
+	if slices.ContainsFunc(w.nets, func(n slirp.Network) bool { return !n.Internal }) {
+		got.Outgoing = w.commons.uplink.out.way()
+	}
 	for i, n := range w.nets {
 		if !n.NoDNS && len(n.Subnets) > 0 && len(got.DNS) < maxServers {
 			got.DNS = append(got.DNS, n.Subnets[0].Gateway.String())

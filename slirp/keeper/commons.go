@@ -176,6 +176,7 @@ func (c *commons) ended(a *attachment, t *target) {
 		w := c.world
 		c.opening.Unlock()
 		w.Gone(a.id)
+		a.wires.cut(a.wires.member.Endpoints)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // as the keeper: starting it is most of what a first container waits for.
 type uplink struct {
 	networks *networks
+	out      out // carries TCP, where it can
 
 	mu      sync.Mutex
 	attempt *attempt // of the first start: under way, or done
@@ -91,6 +92,7 @@ func (u *uplink) start(w *bridge.World) (*running, error) {
 		r.end()
 		return nil, err
 	}
+	u.out.lead(w, way.IPv6)
 	return r, nil
 }
 
