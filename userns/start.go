@@ -74,6 +74,21 @@ func Start(p *Program) (process *Process, err error) {
 }
 
 func start(p *Program) (*Process, error) {
+	s, err := Begin(p)
+	if err != nil {
+		return nil, err
+	}
+	return s.Finish()
+}
+
+// Starting is a program whose constructor runs while its starter does something else.
+type Starting struct {
+	p    *Program
+	ours *starting
+}
+
+// Begin is Start up to the execve, for a Program without a Thread. Finish has to follow.
+func Begin(p *Program) (*Starting, error) {
 	if p.Plan.Unshare&unix.CLONE_NEWUSER != 0 && p.MapIDs == nil {
 		return nil, hint.Newf("start "+p.Path, "", "a user namespace without ID maps")
 	}
@@ -81,10 +96,15 @@ func start(p *Program) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ours.sock.Close()
-	process, err := ours.converse(p)
+	return &Starting{p, ours}, nil
+}
+
+// Finish is the rest of Start.
+func (s *Starting) Finish() (*Process, error) {
+	defer s.ours.sock.Close()
+	process, err := s.ours.converse(s.p)
 	if err != nil {
-		ours.abandon()
+		s.ours.abandon()
 		return nil, err
 	}
 	return process, nil

@@ -32,6 +32,7 @@ import (
 	"github.com/rc-containers/rc/internal/shim"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/trace"
+	_ "github.com/rc-containers/rc/userns/nsjoin"
 )
 
 // conversation is the descriptor on which the starter talks (userns.Program.Conn).

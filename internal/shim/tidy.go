@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
@@ -84,6 +87,9 @@ func runUnshared(c *start.UnshareConfig) error {
 	if err != nil {
 		return hint.New("run "+c.Args[0], err, "check the name and PATH").WithCode(hint.ExitNotFound)
 	}
+	// The thread that we happen to be on may have been told to be late (userns/entry).
+	runtime.LockOSThread()
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 50000, 0, 0, 0) // the kernel's default (init/init_task.c)
 	err = syscall.Exec(exe, c.Args, c.Env)
 	return hint.New("run "+c.Args[0], err, "").WithCode(hint.ExitNotRunnable)
 }

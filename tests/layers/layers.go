@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	// Drivers know the host and the leaves, never each other; userns is below
 	// them all, because each starts its helpers there.
 	"userns":        {"internal/host", "internal/stage"},
-	"userns/nsjoin": {},
+	"userns/nsjoin": {"userns/entry"},
 	"userns/park":   {"userns/entry"},
 	"userns/entry":  {}, // nothing at all: it runs before Go
 	"fuse":          {"internal/host", "userns"},
@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
 	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
-	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/entry", "userns/nsjoin"},
+	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
 	"cmd/rc-net":   {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
 	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
 }

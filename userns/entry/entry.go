@@ -10,8 +10,18 @@
 // program is as one that was started by hand.
 package entry
 
+import "golang.org/x/sys/unix"
+
 // terminated is nonzero when SIGTERM was taken; written before Go starts.
 var terminated uint32
 
 // Terminated is park.Terminated.
 func Terminated() bool { return terminated != 0 }
+
+// kernelSlack is how late a timer may be by default, in nanoseconds (kernel's
+// init/init_task.c).
+const kernelSlack = 50000
+
+// The main goroutine is on the first thread here, the one that executes a container's
+// payload; threads that Go has already, its monitor first of all, may be late.
+func init() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, kernelSlack, 0, 0, 0) }

@@ -7,7 +7,6 @@
 // It acts only when descriptor 3 is a sealed memory file that begins with the
 // plan's magic, which package userns writes. A program started by hand, or
 // executed again by containers/storage, has none there and is left alone.
+//
+// With cgo it is a constructor of libc's; without, package entry runs it.
 package nsjoin
-
-// #cgo CFLAGS: -O2 -Wall -Wextra -Werror
-import "C"

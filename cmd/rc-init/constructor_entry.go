@@ -1,5 +1,0 @@
-//go:build !cgo
-
-package main
-
-import _ "github.com/rc-containers/rc/userns/entry"
