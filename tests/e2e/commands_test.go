@@ -231,11 +231,23 @@ func cmdNothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 
 // snapshot remembers what the store holds; unchanged compares.
 func cmdSnapshot(ts *testscript.TestScript, neg bool, args []string) {
-	state(ts).saved = storeListing(ts.Getenv("ROOT"))
+	state(ts).saved = settledStore(ts.Getenv("ROOT"))
+}
+
+// settledStore is what the store holds once shims whose rc has returned have deleted
+// their containers' files.
+func settledStore(root string) []string {
+	for range 60 {
+		if left, _ := os.ReadDir(filepath.Join(root, "trash")); len(left) == 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return storeListing(root)
 }
 
 func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
-	now := storeListing(ts.Getenv("ROOT"))
+	now := settledStore(ts.Getenv("ROOT"))
 	var diff []string
 	for _, f := range now {
 		if !slices.Contains(state(ts).saved, f) {
