@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
@@ -16,16 +15,15 @@ import (
 // A shim needs 2 ms from its fork to the point where it reads its configuration:
 // two execve's worth of page faults, the constructor, Go's runtime. `rc run` starts
 // it as soon as it knows where it shall stand, and makes the container's folder,
-// records and texts meanwhile. Should rc fail or be killed before it sends the
+// records and texts while its constructor runs. Should rc fail or be killed before it sends the
 // configuration, the shim reads the end of the conversation, knows no container, and
 // exits.
 
 // forming is a shim that was started ahead of its configuration.
 type forming struct {
-	done chan struct{} // closed when the rest is there
-	conn *stage.Conn
-	proc *userns.Process
-	err  error
+	l        *launch
+	conn     *stage.Conn
+	starting *userns.Starting
 }
 
 // smallRuntime is the environment of a shim: one processor's worth of Go runtime
@@ -53,15 +51,10 @@ func (l *launch) limitAndFork() error {
 	if l.home.far || u.Err != nil || u.Notify != "" {
 		return nil // the keeper forks it, from all of its request; a unit decides later what it is
 	}
-	if _, err := l.e.program("rc-init"); err != nil { // not in the goroutine: it is kept in the engine
+	f, err := l.beginShim(l.shimProgram())
+	if err != nil {
 		return err
 	}
-	f := &forming{done: make(chan struct{})}
-	p := l.shimProgram()
-	go func() {
-		defer close(f.done)
-		f.conn, f.proc, f.err = l.forkShim(p)
-	}()
 	l.ahead = f
 	l.undo.Push(f.callOff)
 	return nil
@@ -69,31 +62,30 @@ func (l *launch) limitAndFork() error {
 
 // callOff ends a shim that was never told what to do.
 func (f *forming) callOff() {
-	<-f.done
-	if f.err != nil || f.conn == nil {
-		return
+	if f.conn == nil {
+		return // it was
 	}
-	_ = f.conn.Close()
-	_ = f.proc.PidFD.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = f.proc.Wait()
-	_ = f.proc.Close()
+	if conn, proc, err := f.finish(); err == nil {
+		_ = conn.Close() // at which it exits
+		_, _ = proc.Wait()
+		_ = proc.Close()
+	}
 }
 
 // startShim makes the shim, unless it was made ahead, and gives it its configuration.
 func (l *launch) startShim() (conn *stage.Conn, proc *userns.Process, err error) {
 	defer trace.Begin("start the shim").End()
-	switch f := l.ahead; {
-	case f != nil:
-		<-f.done
-		conn, proc, err = f.conn, f.proc, f.err
-		f.conn = nil // ours from here
-	case l.stand != nil && l.home.far:
+	if l.stand != nil && l.home.far {
 		defer l.stand.Close()
 		return l.forkByKeeper(l.shimProgram())
-	default:
-		conn, proc, err = l.forkShim(l.shimProgram())
 	}
-	if err != nil {
+	f := l.ahead
+	if f == nil {
+		if f, err = l.beginShim(l.shimProgram()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if conn, proc, err = f.finish(); err != nil {
 		return nil, nil, err
 	}
 	if err := sendConfig(conn, l.bytes, l.files); err != nil {
@@ -105,25 +97,49 @@ func (l *launch) startShim() (conn *stage.Conn, proc *userns.Process, err error)
 	return conn, proc, nil
 }
 
-// forkShim starts it in the cgroup where it shall stand: born there, or moved
-// before it goes on where the kernel does not let us.
-func (l *launch) forkShim(p *userns.Program) (*stage.Conn, *userns.Process, error) {
-	defer trace.Aside("fork the shim").End()
-	if l.stand == nil {
-		return l.e.fork(l.home, "rc-shim", p)
+// beginShim starts it in the cgroup where it shall stand.
+func (l *launch) beginShim(p *userns.Program) (*forming, error) {
+	if l.stand != nil && !linux.Without(linux.CloneIntoCgroup) {
+		p.Files, p.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
+	} else if l.stand != nil {
+		l.moveIn(p)
 	}
-	defer l.stand.Close()
-	if !linux.Without(linux.CloneIntoCgroup) {
-		born := *p
-		born.Files, born.Plan.CgroupFD = []*os.File{l.stand}, 6 // after U0, which inHome puts first
-		conn, proc, err := l.e.fork(l.home, "rc-shim", &born)
-		if err == nil {
-			return conn, proc, nil
-		}
+	conn, starting, err := l.e.fork(l.home, "rc-shim", p)
+	if err != nil {
+		return nil, err
 	}
+	return &forming{l, conn, starting}, nil
+}
+
+// moveIn has it moved into its cgroup before it goes on.
+func (l *launch) moveIn(p *userns.Program) {
 	p.Plan.Fork = true // Prepare runs for a child only
 	p.Prepare = func(pid int) error {
 		return os.WriteFile(linux.ProcFD(l.stand)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
 	}
-	return l.e.fork(l.home, "rc-shim", p)
+}
+
+// finish waits for its constructor. Where the kernel does not let it be born in its
+// cgroup, another one is made and moved.
+func (f *forming) finish() (*stage.Conn, *userns.Process, error) {
+	conn := f.conn
+	f.conn = nil
+	proc, err := f.starting.Finish()
+	if f.l.stand != nil {
+		defer f.l.stand.Close()
+		if err != nil && !linux.Without(linux.CloneIntoCgroup) {
+			_ = conn.Close()
+			p := f.l.shimProgram()
+			f.l.moveIn(p)
+			if conn, f.starting, err = f.l.e.fork(f.l.home, "rc-shim", p); err != nil {
+				return nil, nil, err
+			}
+			proc, err = f.starting.Finish()
+		}
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, proc, nil
 }

@@ -378,21 +378,30 @@ func (e *Engine) Close() {
 
 // converse starts a role of rc-init in U0 and gives it its sealed configuration.
 func (e *Engine) converse(h *home, role string, config any, files map[string]*os.File, p *userns.Program) (*stage.Conn, *userns.Process, error) {
-	conn, proc, err := e.fork(h, role, p)
+	conn, starting, err := e.fork(h, role, p)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := sendConfig(conn, config, files); err != nil {
+	unheard := sendConfig(conn, config, files)
+	if unheard != nil {
 		_ = conn.Close() // which ends it
+	}
+	proc, err := starting.Finish()
+	switch {
+	case err != nil:
+		_ = conn.Close()
+		return nil, nil, err
+	case unheard != nil:
 		_, _ = proc.Wait()
 		_ = proc.Close()
-		return nil, nil, err
+		return nil, nil, unheard
 	}
 	return conn, proc, nil
 }
 
-// fork starts a role of rc-init in U0; it waits for its configuration.
-func (e *Engine) fork(h *home, role string, p *userns.Program) (*stage.Conn, *userns.Process, error) {
+// fork starts a role of rc-init in U0 up to its constructor; it waits for its
+// configuration.
+func (e *Engine) fork(h *home, role string, p *userns.Program) (*stage.Conn, *userns.Starting, error) {
 	path, err := e.program("rc-init")
 	if err != nil {
 		return nil, nil, err
@@ -404,12 +413,12 @@ func (e *Engine) fork(h *home, role string, p *userns.Program) (*stage.Conn, *us
 	defer theirs.Close()
 	p.Path, p.Conn = path, theirs.File()
 	p.Args = append([]string{role}, p.Args...)
-	proc, err := userns.Start(h.inHome(p))
+	starting, err := userns.Begin(h.inHome(p))
 	if err != nil {
 		_ = ours.Close()
 		return nil, nil, err
 	}
-	return ours, proc, nil
+	return ours, starting, nil
 }
 
 func shortID(id string) string {
