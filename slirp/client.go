@@ -129,25 +129,43 @@ func (c *Client) Welcome() (*Welcome, *os.File, error) {
 // that it outlives the keeper. A refusal is a *hint.Error for the user, with the
 // errno below it; nothing is left of it then.
 func (c *Client) Attach(a Attach, netns, userns, n0 *os.File) (*Attached, *os.File, error) {
+	if err := c.AskAttach(a, netns, userns, n0); err != nil {
+		return nil, nil, err
+	}
+	return c.Attached()
+}
+
+const attachOp = "attach the network"
+
+// AskAttach is the first half of Attach. The files are borrowed until it returns.
+func (c *Client) AskAttach(a Attach, netns, userns, n0 *os.File) error {
 	files := []*os.File{netns, userns}
 	if n0 != nil {
 		files = append(files, n0)
 	}
-	return c.attached("attach the network", &Request{Attach: &a}, files...)
+	return c.send(attachOp, attachTimeout, &Request{Attach: &a}, files...)
+}
+
+// Attached is the second half of Attach.
+func (c *Client) Attached() (*Attached, *os.File, error) {
+	reply, got, err := c.receive(attachOp, attachTimeout)
+	return c.attached(attachOp, reply, got, err)
 }
 
 // Change alters what was attached over this connection. It may be called while Wait
 // waits, by one goroutine at a time.
 func (c *Client) Change(change Change) (*Attached, error) {
-	got, n0, err := c.attached("change the container's network", &Request{Change: &change})
+	const op = "change the container's network"
+	reply, files, err := c.ask(op, attachTimeout, &Request{Change: &change})
+	got, n0, err := c.attached(op, reply, files, err)
 	if n0 != nil {
 		_ = n0.Close()
 	}
 	return got, err
 }
 
-func (c *Client) attached(op string, r *Request, files ...*os.File) (*Attached, *os.File, error) {
-	reply, got, err := c.ask(op, attachTimeout, r, files...)
+// attached takes apart what came.
+func (c *Client) attached(op string, reply *Reply, got []*os.File, err error) (*Attached, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}

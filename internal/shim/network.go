@@ -27,10 +27,11 @@ type network struct {
 
 	mu     sync.Mutex
 	client *slirp.Client
-	n0     *os.File // the user's network namespace: as long as we have it, it lives
-	gone   bool     // the container has ended: do not attach again
-	again  bool     // it was attached before, and runs: what can be had again is enough
-	asking bool     // somebody asks for lost ports
+	asked  *slirp.Client // by askAhead; of the goroutine that attaches
+	n0     *os.File      // the user's network namespace: as long as we have it, it lives
+	gone   bool          // the container has ended: do not attach again
+	again  bool          // it was attached before, and runs: what can be had again is enough
+	asking bool          // somebody asks for lost ports
 
 	changes sync.Mutex // one Change at a time
 }
@@ -66,40 +67,86 @@ func (n *network) up() (*slirp.Attached, error) {
 	return attached, nil
 }
 
+// askAhead sends the request for the network and does not wait. client is nil, or a
+// connection that is not used yet. What goes wrong goes wrong again in connect, where it
+// is told.
+func (n *network) askAhead(client *slirp.Client) {
+	if client == nil {
+		return
+	}
+	if n.ask(client) != nil {
+		client.Close()
+		return
+	}
+	n.asked = client
+}
+
+// connect attaches, by what was asked ahead if it was.
 func (n *network) connect() (*slirp.Client, *slirp.Attached, error) {
-	netns, err := linux.OpenNamespace(n.attach.PID, unix.CLONE_NEWNET)
+	if client := n.asked; client != nil {
+		n.asked = nil
+		attached, err := n.answer(client)
+		if !errors.Is(err, slirp.ErrNoKeeper) { // else it died, or was tired of waiting
+			return client, attached, err
+		}
+	}
+	client, err := slirp.Dial(n.folder())
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := n.ask(client); err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	attached, err := n.answer(client)
+	return client, attached, err
+}
+
+func (n *network) folder() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.runtime
+}
+
+// ask sends the request.
+func (n *network) ask(client *slirp.Client) error {
+	netns, err := linux.OpenNamespace(n.attach.PID, unix.CLONE_NEWNET)
+	if err != nil {
+		return err
 	}
 	defer netns.Close()
 	user, err := linux.OpenNamespace(n.attach.PID, unix.CLONE_NEWUSER)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer user.Close()
 	n.mu.Lock()
-	runtime, request := n.runtime, n.attach
+	request := n.attach
 	request.Again = n.again
 	n.mu.Unlock()
-	client, err := slirp.Dial(runtime)
-	if err != nil {
-		return nil, nil, err
-	}
 	mine := n.lendN0()
-	attached, n0, err := client.Attach(request, netns, user, mine)
 	if mine != nil {
-		_ = mine.Close()
+		defer mine.Close()
 	}
+	return client.AskAttach(request, netns, user, mine)
+}
+
+// answer waits for the network. It closes client where there is none.
+func (n *network) answer(client *slirp.Client) (*slirp.Attached, error) {
+	attached, n0, err := client.Attached()
+	n.mu.Lock()
+	request := n.attach
+	n.mu.Unlock()
 	if err == nil && len(request.Endpoints) > 0 && len(attached.Endpoints) == 0 && !request.Fallback {
 		err = hint.Newf("attach the network", "end it: pkill -u $USER -x rc-net; containers on bridges bring the next one up",
 			"the keeper that runs is of a version of rc before bridge networks")
 	}
 	if err != nil {
 		client.Close()
-		return nil, nil, err
+		return nil, err
 	}
 	n.holdN0(n0)
-	return client, attached, nil
+	return attached, nil
 }
 
 // holdN0 takes what a keeper gave: the namespace that we have, or, where that keeper

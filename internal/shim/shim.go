@@ -187,6 +187,7 @@ func (s *shim) create() error {
 	if err != nil {
 		return err
 	}
+	keeper := s.knock()
 	err = s.mountRoot()
 	if err == nil {
 		err = s.instruct()
@@ -198,7 +199,7 @@ func (s *shim) create() error {
 	if err != nil {
 		return err
 	}
-	attached := s.attachNetwork()
+	attached := s.attachNetwork(keeper)
 	// While init mounts: whoever finds this shim killed later ends what it left.
 	if err := s.save(atomicfile.Fast); err != nil {
 		return err
@@ -502,12 +503,34 @@ func (s *shim) refused(err error) {
 	_ = s.save(atomicfile.Fast)
 }
 
-// attachNetwork asks the keeper for the container's network while init mounts.
-func (s *shim) attachNetwork() <-chan error {
-	result := make(chan error, 1)
+// keptNetwork tells whether the container's network is the keeper's.
+func (s *shim) keptNetwork() bool {
 	switch s.cfg.Network {
 	case slirp.DriverBridge, slirp.DriverSlirp, slirp.DriverPasta:
-	default:
+		return true
+	}
+	return false
+}
+
+// knock connects to the keeper, which looks who that is while we mount. nil: there is
+// nobody, or nothing to ask for.
+func (s *shim) knock() *slirp.Client {
+	if !s.keptNetwork() {
+		return nil
+	}
+	client, err := slirp.Dial(s.cfg.Runtime)
+	if err != nil {
+		return nil // attachNetwork does what can be done
+	}
+	s.undo.Push(client.Close)
+	return client
+}
+
+// attachNetwork asks the keeper, to which it may be connected already, for the
+// container's network while init mounts.
+func (s *shim) attachNetwork(keeper *slirp.Client) <-chan error {
+	result := make(chan error, 1)
+	if !s.keptNetwork() {
 		result <- nil
 		return result
 	}
@@ -516,8 +539,10 @@ func (s *shim) attachNetwork() <-chan error {
 	s.net.n0 = s.files["n0"] // of the life before
 	delete(s.files, "n0")
 	s.undo.Push(s.net.down) // here: the stack is this goroutine's
+	span := trace.Apart("attach the network")
+	s.net.askAhead(keeper) // here: with one processor, a goroutine runs when we wait
 	go func() {
-		defer trace.Apart("attach the network").End()
+		defer span.End()
 		attached, err := s.net.up()
 		if s.byPolicy && errors.Is(err, slirp.ErrNoKeeper) {
 			// As for a container that runs: when there is a keeper, the network comes back.
