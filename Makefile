@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long bench budget lint man clean help
+.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long test-loop-long bench budget lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -80,6 +80,10 @@ test-network-long: build
 bench: build
 	tests/bench/run $(ARGS)
 
+# 10,000 starts: nothing stays, nothing gets slower. As an unprivileged user.
+test-loop-long: build
+	RC_TEST_LONG=1 RC_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -timeout 90m -v -tags $(TAGS) ./tests/loop
+
 # What one start and one exec ask of the kernel, beside tests/budget/budget.txt. As
 # root, for strace, and with the user of `make test`.
 budget: build
@@ -102,6 +106,7 @@ help:
 	@echo 'make test               unit and end-to-end tests'
 	@echo 'make test-vm            limits, services, power cuts in a guest under QEMU (as root); VM=PACKAGE'
 	@echo 'make test-network-long  tests/network in its long form'
+	@echo 'make test-loop-long     10,000 starts, and what they leave'
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman, Docker, bubblewrap, a virtual machine; ARGS=-list'
 	@echo 'make budget             what one start asks of the kernel, and what it may (as root)'
