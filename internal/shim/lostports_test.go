@@ -109,3 +109,37 @@ func inherit(t *testing.T, c *stage.Conn) *slirp.Client {
 	t.Cleanup(client.Close)
 	return client
 }
+
+// A keeper of a build that knew no bridges attaches the container, as it thinks, to a
+// slirp4netns: where the user named a network that is a refusal.
+func TestKeeperWithoutBridges(t *testing.T) {
+	dir := t.TempDir()
+	l, err := stage.Listen(filepath.Join(dir, slirp.SocketName))
+	must(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			var r slirp.Request
+			if files, err := c.Recv(&r); err == nil {
+				stage.CloseFiles(files)
+				_ = c.Send(&slirp.Reply{Attached: &slirp.Attached{IP: slirp.Address, DNS: []string{slirp.Resolver}}})
+			}
+		}
+	}()
+	n := &network{runtime: dir, attach: bridged("one")}
+	var h *hint.Error
+	if _, err := n.up(); !errors.As(err, &h) || !strings.Contains(err.Error(), "before bridge networks") || !strings.Contains(h.Fix, "pkill -u $USER -x rc-net") {
+		t.Errorf("%v", err)
+	}
+	n = &network{runtime: dir, attach: bridged("bridge")}
+	n.attach.Fallback = true // nobody named it
+	got, err := n.up()
+	if err != nil || got.IP != slirp.Address {
+		t.Errorf("%+v %v", got, err)
+	}
+	n.down()
+}

@@ -138,7 +138,7 @@ func (n *network) answer(client *slirp.Client) (*slirp.Attached, error) {
 	request := n.attach
 	n.mu.Unlock()
 	if err == nil && len(request.Endpoints) > 0 && len(attached.Endpoints) == 0 && !request.Fallback {
-		err = hint.Newf("attach the network", "end it: pkill -u $USER -x rc-net; containers on bridges bring the next one up",
+		err = hint.Newf("attach the network", "end it: pkill -u $USER -x rc-net; the next command starts another, and what runs has its network and ports again a second later",
 			"the keeper that runs is of a version of rc before bridge networks")
 	}
 	if err != nil {
