@@ -62,8 +62,8 @@ func (r *report) aims() []goal {
 	upTo := func(what string, value, bound float64, unit string) goal {
 		return goal{what: what, value: value, bound: bound, unit: unit, known: value != 0}
 	}
-	change := func(what, row string) goal {
-		base, with := r.get("present/nothing", rcTool), r.get(row, rcTool)
+	change := func(what, from, row string) goal {
+		base, with := r.get(from, rcTool), r.get(row, rcTool)
 		g := goal{what: what, bound: 10, unit: " %", known: base != 0 && with != 0}
 		if g.known {
 			g.value = math.Abs(with/base-1) * 100
@@ -80,8 +80,9 @@ func (r *report) aims() []goal {
 		ratio(fmt.Sprintf("`ps -a` of %d: podman : rc", r.o.containers), r.get("ps/many", podmanTool), r.get("ps/many", rcTool), 10, 0, true),
 		upTo("helpers' memory of an idle container, default network, of "+fmt.Sprint(r.o.many), r.get("memory/many", rcTool)/1024, 0.75, " MiB"),
 		upTo(fmt.Sprintf("the same for all %d", r.o.many), r.get("memory/many/total", rcTool), 0.8*float64(r.o.many), " MiB"),
-		change(fmt.Sprintf("a start beside %d images: change", r.o.images), "present/images"),
-		change(fmt.Sprintf("a start beside %d containers: change", r.o.containers), "present/containers"),
+		change(fmt.Sprintf("a start beside %d images: change", r.o.images), "present/nothing", "present/images"),
+		change(fmt.Sprintf("a start beside %d stopped containers: change", r.o.containers), "present/nothing", "present/containers"),
+		change(fmt.Sprintf("a start beside %d running containers: change", r.o.many), "running/before", "running/start"),
 	}
 	if first := r.get("loop", "first"); first != 0 {
 		all = append(all, goal{what: fmt.Sprintf("%.0f starts in a row: last tenth : first tenth", r.get("loop", "starts")), value: r.get("loop", "last") / first, bound: 1.1, known: true},

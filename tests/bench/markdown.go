@@ -123,7 +123,7 @@ func (r *report) presentRows() []titled {
 	return []titled{
 		{"present/nothing", "`run --rm IMAGE true`: 1 image, 1 container"}, {"present/images", fmt.Sprintf("%d images", r.o.images)},
 		{"present/containers", fmt.Sprintf("%d containers, stopped", r.o.containers)}, {"ps/many", fmt.Sprintf("`ps -a` of %d containers", r.o.containers)},
-		{"running/start", fmt.Sprintf("`run --rm IMAGE true` beside %d running ones", r.o.many)}, {"running/ps", fmt.Sprintf("`ps` of %d running ones", r.o.many)},
+		{"running/before", "`run --rm IMAGE true` before any runs"}, {"running/start", fmt.Sprintf("beside %d running ones", r.o.many)}, {"running/ps", fmt.Sprintf("`ps` of %d running ones", r.o.many)},
 	}
 }
 
@@ -262,7 +262,7 @@ func (r *report) how(b *strings.Builder) {
 	if len(r.cells) == 0 {
 		return
 	}
-	b.WriteString("\nIn front of rc's verbs: `--root DIR`; of podman's: `--root DIR --runroot DIR --runtime crun --cgroup-manager cgroupfs --events-backend file`; of Docker's: `-H unix://SOCKET`.\n")
+	b.WriteString("\nIn front of rc's verbs: `--root DIR`; of podman's: `--root DIR --runroot DIR --storage-driver overlay --runtime crun --cgroup-manager cgroupfs --events-backend file`; of Docker's: `-H unix://SOCKET`.\n")
 	b.WriteString("\n| row | tool | command |\n|---|---|---|\n")
 	for _, c := range r.cells {
 		if len(c.args) > 0 {
@@ -273,7 +273,7 @@ func (r *report) how(b *strings.Builder) {
 
 // shown is a command without what stands in front of each verb.
 func shown(c *cell, dir string) string {
-	skip := map[string]int{rcTool: 3, podmanTool: 11, runcTool: 11, dockerTool: 3}[c.tool]
+	skip := map[string]int{rcTool: 3, podmanTool: 13, runcTool: 13, dockerTool: 3}[c.tool]
 	words := c.args
 	if skip > 0 && len(words) > skip {
 		words = append([]string{filepath.Base(words[0])}, words[skip:]...)

@@ -84,6 +84,9 @@ func (w *world) weigh(r *report, d idlers) (g *weight, err error) {
 		args = append(args, "--network", d.network)
 	}
 	args = append(args, image, "sleep", "1000")
+	if d.row == "memory/many" {
+		w.looks(r, "running/before", d.tool.line("run", "--rm", image, "true"))
+	}
 	begin := time.Now()
 	for range d.number {
 		if _, err := w.timed(args); err != nil {
@@ -103,7 +106,8 @@ func (w *world) weigh(r *report, d idlers) (g *weight, err error) {
 		return nil, err
 	}
 	if d.row == "memory/many" {
-		w.beside(r, d)
+		w.looks(r, "running/start", d.tool.line("run", "--rm", image, "true"))
+		w.looks(r, "running/ps", d.tool.line("ps"))
 	}
 	if d.tool.name != dockerTool { // it has no --all
 		g.stopped, err = w.timed(d.tool.line("stop", "-t", "0", "--all"))
@@ -111,16 +115,14 @@ func (w *world) weigh(r *report, d idlers) (g *weight, err error) {
 	return g, err
 }
 
-// beside measures a start and a list while all those run.
-func (w *world) beside(r *report, d idlers) {
-	start := &cell{row: "running/start", tool: d.tool.name, args: d.tool.line("run", "--rm", image, "true")}
-	list := &cell{row: "running/ps", tool: d.tool.name, args: d.tool.line("ps")}
-	for range min(10, w.o.runs) {
-		w.attempt(r, start)
-		w.attempt(r, list)
+// looks measures one command of rc's a few times, where nothing else is in turns with it.
+func (w *world) looks(r *report, row string, args []string) {
+	c := &cell{row: row, tool: rcTool, args: args}
+	_, _ = w.once(c) // caches and the keeper; the next one says what is wrong
+	for range min(15, w.o.runs) {
+		w.attempt(r, c)
 	}
-	r.add(start)
-	r.add(list)
+	r.add(c)
 }
 
 // addUp adds up the helpers by name.

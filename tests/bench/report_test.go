@@ -61,6 +61,10 @@ func TestMarkdown(t *testing.T) {
 			t.Errorf("the report lacks %q", want)
 		}
 	}
+	c := cell{tool: podmanTool, args: (&world{o: options{dir: "D"}}).podmanIn("store", "crun").line("run", image)}
+	if got := shown(&c, "D"); got != "podman run IMAGE" {
+		t.Error(got)
+	}
 	if strings.Contains(text, "/home/x") || strings.Contains(text, "layers") {
 		t.Error("a path of this run, or a row without figures")
 	}

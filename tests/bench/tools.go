@@ -52,14 +52,16 @@ func (w *world) rcStore(store string) string { return filepath.Join(w.o.dir, "rc
 
 func (w *world) podmanStore(store string) string { return filepath.Join(w.o.dir, "podman-"+store) }
 
-// podmanIn is podman with what works on a machine without systemd.
+// podmanIn is podman with what works on a machine without systemd, and with the driver
+// that suits it best: without a storage.conf, which Debian does not install, podman 4.3
+// takes vfs for a folder of its own, and copies the image for each container.
 func (w *world) podmanIn(store, runtime string) tool {
 	name := podmanTool
 	if runtime == "runc" {
 		name = runcTool
 	}
 	return tool{name, []string{"podman", "--root", w.podmanStore(store), "--runroot", w.run + "/podman-" + store,
-		"--runtime", runtime, "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, []string{"-t", "0"}}
+		"--storage-driver", "overlay", "--runtime", runtime, "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, []string{"-t", "0"}}
 }
 
 // podman is its command line up to the verb, with the store of most rows.
