@@ -19,9 +19,15 @@ const (
 	archMIPS  = 0x8
 )
 
-// verdict runs a program as the kernel does. x/net's machine loads words in
-// network order, so the words of struct seccomp_data are laid out that way.
+// verdict runs a program once, see machine.
 func verdict(t *testing.T, program []byte, arch, nr uint32, args ...uint64) uint32 {
+	t.Helper()
+	return machine(t, program)(arch, nr, args...)
+}
+
+// machine runs a program as the kernel does. x/net's loads words in network order, so
+// the words of struct seccomp_data are laid out that way.
+func machine(t *testing.T, program []byte) func(arch, nr uint32, args ...uint64) uint32 {
 	t.Helper()
 	raw := make([]bpf.RawInstruction, len(program)/8)
 	for i := range raw {
@@ -36,18 +42,21 @@ func verdict(t *testing.T, program []byte, arch, nr uint32, args ...uint64) uint
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 64)
-	binary.BigEndian.PutUint32(data, nr)
-	binary.BigEndian.PutUint32(data[4:], arch)
-	for i, a := range args {
-		binary.BigEndian.PutUint32(data[16+i*8:], uint32(a)) // little-endian machine: the low word first
-		binary.BigEndian.PutUint32(data[20+i*8:], uint32(a>>32))
+	return func(arch, nr uint32, args ...uint64) uint32 {
+		t.Helper()
+		data := make([]byte, 64)
+		binary.BigEndian.PutUint32(data, nr)
+		binary.BigEndian.PutUint32(data[4:], arch)
+		for i, a := range args {
+			binary.BigEndian.PutUint32(data[16+i*8:], uint32(a)) // little-endian machine: the low word first
+			binary.BigEndian.PutUint32(data[20+i*8:], uint32(a>>32))
+		}
+		n, err := vm.Run(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uint32(n)
 	}
-	n, err := vm.Run(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uint32(n)
 }
 
 func needAMD64(t *testing.T) {

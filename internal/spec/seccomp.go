@@ -13,7 +13,7 @@ import (
 // SeccompVersion names what turns a profile into a program; a change of it
 // makes every cached program stale. The number after the library's version is
 // ours: raise it when rc-image's `seccomp` compiles otherwise than before.
-const SeccompVersion = "moby/profiles/seccomp v0.2.3, rc 1"
+const SeccompVersion = "moby/profiles/seccomp v0.2.3, rc 2"
 
 // SeccompKey names the compiled program of a profile in the cache: the same key
 // always means the same program, so everything that a profile's conditions look
