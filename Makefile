@@ -14,7 +14,7 @@ LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION)
 # -buildvcs=false: the version comes from above, and stamping fails in a clone of another user.
 GOBUILD  := $(GO) build -trimpath -buildvcs=false
 
-.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long test-loop-long bench budget lint man clean help
+.PHONY: all build rc-init-entry rc-init-cgo install uninstall demo test test-vm test-network-long test-loop-long bench budget profile lint man clean help
 all: build
 
 # Go's own cache knows what is out of date: an unchanged tree costs half a second.
@@ -89,6 +89,10 @@ test-loop-long: build
 budget: build
 	RC_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -run '^TestRoot$$' -tags $(TAGS) ./tests/budget
 
+# Where the time of a start and of an exec goes: docs/profile.md and its pictures.
+profile: build
+	$(GO) run ./tests/profile -bin bin -docs docs
+
 lint:
 	tests/lint
 
@@ -110,5 +114,6 @@ help:
 	@echo 'make lint               gofmt, vet, staticcheck, shellcheck, layer rules, sizes'
 	@echo 'make bench              compare with podman, Docker, bubblewrap, a virtual machine; ARGS=-list'
 	@echo 'make budget             what one start asks of the kernel, and what it may (as root)'
+	@echo 'make profile            where the time of a start goes: docs/profile.md'
 	@echo 'make man                write docs/man from --help'
 	@echo 'make clean              remove bin/ and caches'
