@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -35,9 +34,9 @@ import (
 // A shim that dies between the two leaves an init that reads the end of the
 // conversation, and ends.
 type birth struct {
-	done chan struct{} // closed when the others are set
-	proc *userns.Process
-	err  error
+	p     *userns.Program
+	begun *userns.Starting // nil: it is begun when it is waited for
+	given []*os.File       // init's ends of streams and conversation
 }
 
 // startInit starts the container's first process. awaitInit has its result.
@@ -69,15 +68,10 @@ func (s *shim) startInit() error {
 	}
 	s.passSockets(p)
 	s.plan(p)
-	b := &birth{done: make(chan struct{})}
-	s.birth = b
-	go func() {
-		defer close(b.done)
-		b.proc, b.err = s.spawn(p)
-		_ = theirs.Close()
-		stage.CloseFiles(payload[:])
-	}()
-	runtime.Gosched() // with one processor, nothing else lets it begin before we wait
+	s.birth = &birth{p: p, given: append(payload[:], theirs.File())}
+	if p.Thread == nil {
+		s.birth.begun, _ = userns.Begin(p) // what refuses it says so again to spawn
+	}
 	return nil
 }
 
@@ -148,19 +142,20 @@ func (s *shim) awaitInit() error {
 	if b == nil {
 		return nil
 	}
-	<-b.done
 	s.birth = nil
-	if b.err != nil {
-		return b.err
+	proc, err := s.spawn(b)
+	stage.CloseFiles(b.given)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
-	s.init = b.proc
+	s.init = proc
 	s.mu.Unlock()
 	s.undo.Push(s.killAll)
 	s.holdMounts()
-	began, _ := linux.StartTime(b.proc.PID)
-	s.update(func(st *record.State) { st.PID, st.PIDStart = b.proc.PID, began })
-	return s.adjustOOMScore(b.proc.PID)
+	began, _ := linux.StartTime(proc.PID)
+	s.update(func(st *record.State) { st.PID, st.PIDStart = proc.PID, began })
+	return s.adjustOOMScore(proc.PID)
 }
 
 // holdMounts keeps the container's mount namespace for a little longer than its last
@@ -189,23 +184,28 @@ func (s *shim) dropMounts() {
 	}
 }
 
-// spawn starts init, into its cgroup at birth where the kernel allows, else by
+// spawn brings init to life, in its cgroup at birth where the kernel allows, else by
 // writing cgroup.procs before it goes on.
-func (s *shim) spawn(p *userns.Program) (*userns.Process, error) {
-	defer trace.Aside("start init").End()
-	var move func(pid int) error // nil: init waits for nobody
-	if s.group != nil {
-		move = s.group.AddPayload
+func (s *shim) spawn(b *birth) (proc *userns.Process, err error) {
+	if b.begun != nil {
+		proc, err = b.begun.Finish()
+	} else {
+		proc, err = userns.Start(b.p)
 	}
-	if p.Plan.CgroupFD == 0 {
-		p.Prepare = move
-	}
-	proc, err := userns.Start(p)
-	if err != nil && p.Plan.CgroupFD != 0 && cgroupRefused(err) {
-		p.Plan.CgroupFD, p.Prepare = 0, move
-		proc, err = userns.Start(p)
+	if err != nil && b.p.Plan.CgroupFD != 0 && cgroupRefused(err) {
+		b.p.Plan.CgroupFD, b.p.Prepare = 0, s.move()
+		proc, err = userns.Start(b.p)
 	}
 	return proc, err
+}
+
+// move puts a process into the container's cgroup; nil where there is none, and init
+// waits for nobody.
+func (s *shim) move() func(pid int) error {
+	if s.group == nil {
+		return nil
+	}
+	return s.group.AddPayload
 }
 
 // plan says which namespaces are joined and which are new.
@@ -228,6 +228,8 @@ func (s *shim) plan(p *userns.Program) {
 	}
 	if f := s.files["cgroup"]; f != nil && !linux.Without(linux.CloneIntoCgroup) {
 		p.Plan.CgroupFD = add(f)
+	} else {
+		p.Prepare = s.move()
 	}
 }
 
