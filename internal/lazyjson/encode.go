@@ -105,7 +105,7 @@ func (e *encoder) object(v reflect.Value) error {
 		if len(e.buf) > first {
 			e.buf = append(e.buf, ',')
 		}
-		e.buf = append(e.buf, f.key...)
+		e.buf = append(appendString(e.buf, f.name), ':')
 		if err := e.value(fv); err != nil {
 			return err
 		}

@@ -13,9 +13,11 @@
 package lazyjson
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // maxDepth bounds how deep values lie in each other, as encoding/json does when
@@ -27,11 +29,21 @@ var errDepth = errors.New("JSON is nested more than 10000 deep")
 // Marshal returns v as JSON, as json.Marshal does: keys of maps sorted, <, > and
 // & escaped, U+FFFD for bytes that are no UTF-8.
 func Marshal(v any) ([]byte, error) {
-	e := encoder{buf: make([]byte, 0, 1024)}
+	var e encoder
+	if scratch.TryLock() { // else somebody writes: another goroutine, or v within v
+		defer scratch.Unlock()
+		e.buf = scratch.buf[:0]
+	}
 	if err := e.value(reflect.ValueOf(v)); err != nil {
 		return nil, fmt.Errorf("write JSON: %w", err)
 	}
-	return e.buf, nil
+	return bytes.Clone(e.buf), nil
+}
+
+// scratch is where texts grow: memory that is touched first is a fault a page.
+var scratch struct {
+	sync.Mutex
+	buf [8 << 10]byte
 }
 
 // Unmarshal reads data into what v points to, as json.Unmarshal does. A text that

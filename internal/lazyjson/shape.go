@@ -46,12 +46,11 @@ type shape struct {
 	err    error // what in its tags is not supported
 }
 
-// field is one field of a struct that JSON shows.
+// field is one field of a struct that JSON shows. It is small: a start lists 200.
 type field struct {
 	name      string // in JSON
-	key       []byte // `"name":`, as written
-	index     int
-	path      []int // of a field of an embedded struct; then index is not used
+	path      *[]int // of a field of an embedded struct; then index is not used
+	index     int16
 	omitEmpty bool
 	omitZero  bool
 	tagged    bool
@@ -59,9 +58,16 @@ type field struct {
 
 func (f *field) of(v reflect.Value) reflect.Value {
 	if f.path != nil {
-		return v.FieldByIndex(f.path)
+		return v.FieldByIndex(*f.path)
 	}
-	return v.Field(f.index)
+	return v.Field(int(f.index))
+}
+
+func (f *field) depth() int {
+	if f.path == nil {
+		return 1
+	}
+	return len(*f.path)
 }
 
 var shapes = struct {
@@ -182,7 +188,7 @@ func (l *lister) add(t reflect.Type, at []int) error {
 		if !validName(name) {
 			name = ""
 		}
-		f := field{name: name, index: i, tagged: name != ""}
+		f := field{name: name, index: int16(i), tagged: name != ""}
 		if err := f.options(t, &sf, options); err != nil {
 			return err
 		}
@@ -201,9 +207,9 @@ func (l *lister) add(t reflect.Type, at []int) error {
 			f.name = sf.Name
 		}
 		if at != nil {
-			f.path = path
+			whole := path // a variable of its own: path itself stays on the stack
+			f.path = &whole
 		}
-		f.key = append(appendString(make([]byte, 0, len(f.name)+3), f.name), ':')
 		l.fields = append(l.fields, f)
 	}
 	return nil
@@ -233,7 +239,7 @@ func (l *lister) dominant(i int) bool {
 		if j == i || other.name != me.name {
 			continue
 		}
-		if len(other.path) < len(me.path) || len(other.path) == len(me.path) && (other.tagged || !me.tagged) {
+		if other.depth() < me.depth() || other.depth() == me.depth() && (other.tagged || !me.tagged) {
 			return false
 		}
 	}
