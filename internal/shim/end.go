@@ -109,6 +109,7 @@ func (s *shim) farewell(exit *start.Exit) {
 		_ = s.tell(&start.Message{Kind: start.KindExited, Exit: exit})
 		if s.rc != nil { // it may take its time to leave; what was sent arrives
 			_ = unix.Shutdown(conversation, unix.SHUT_RDWR)
+			_ = s.rc.SetDeadline(time.Now()) // serveCaller hears of it at once
 			s.rc = nil
 		}
 	}
