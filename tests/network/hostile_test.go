@@ -135,7 +135,7 @@ func TestAddressesCannotBeTakenByARP(t *testing.T) {
 	honest, friend := ip(t, "honest", "wire"), ip(t, "friend", "wire")
 	gate := inspect(t, "honest")["wire"].Gateway
 	ask(t, "honest", "friend")
-	mustAct(t, "honest", "dial", "tcp", friend+":80")
+	eventually(t, 5*time.Second, "the friend listens", func() bool { _, err := act("honest", "dial", "tcp", friend+":80"); return err == nil })
 	mac := inspect(t, "thief")["wire"].MacAddress
 	for _, claimed := range []string{gate, friend} {
 		before := mustAct(t, "honest", "neighbour", claimed)
@@ -223,14 +223,17 @@ func TestManyConnectionsThroughAPort(t *testing.T) {
 	took := time.Since(began)
 	working := 0
 	word := []byte("word")
-	for _, c := range open {
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err := c.Write(word); err != nil {
+	for i, c := range open {
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_, err := c.Write(word)
+		if err == nil {
+			_, err = io.ReadFull(c, make([]byte, len(word)))
+		}
+		if err != nil {
+			t.Logf("connection %d (%s): %v", i, c.LocalAddr(), err)
 			continue
 		}
-		if _, err := io.ReadFull(c, make([]byte, len(word))); err == nil {
-			working++
-		}
+		working++
 	}
 	during := look(t, pid)
 	t.Logf("%d connections in %v, %d carry words; the keeper before: %v; during: %v (%d bytes each)", len(open), took, working,
