@@ -9,8 +9,15 @@ import (
 )
 
 // stored is what the store holds of images: paths that a pull makes and rmi
-// takes away. Downloads in the cache are there to be taken up again.
+// takes away. Downloads in the cache are there to be taken up again; what a shim is
+// still deleting, whose rc has returned, is waited for.
 func stored() []string {
+	for range 60 {
+		if left, _ := filepath.Glob(filepath.Join(user.Root, "trash/*")); len(left) == 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	var out []string
 	for _, pattern := range []string{"images/*", "image-names/*", "storage/overlay/*", "storage/overlay/l/*", "storage/overlay/tempdirs/*", "storage/vfs/dir/*", "storage/tmp/*", "trash/*"} {
 		found, _ := filepath.Glob(filepath.Join(user.Root, pattern))
