@@ -2,6 +2,7 @@ package trace
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -213,6 +214,16 @@ func TestRefused(t *testing.T) {
 	}
 	if On() {
 		t.Error("traced all the same")
+	}
+	dir := t.TempDir()
+	link, pipe := filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.Symlink(filepath.Join(dir, "target"), link), unix.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{link: unix.ELOOP, pipe: unix.ENXIO, dir: unix.EISDIR} {
+		if _, err := Open(path); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
 	}
 	if _, err := os.Stat("/dev/full"); err == nil {
 		out, err := Open("/dev/full")

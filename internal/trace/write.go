@@ -24,9 +24,11 @@ type Output struct {
 // an existing file stays until then, so a command line with a mistake costs nothing.
 func Open(path string) (*Output, error) {
 	op := "write the trace to " + path
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NOCTTY, 0o644)
+	// The folder may be one that containers write to, too: no link of theirs leads us to
+	// another file, and no pipe of theirs holds us up.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
-		return nil, hint.New(op, cause(err), "name a file that you can write to")
+		return nil, hint.New(op, cause(err), "name a file that you can write to, itself and not by a symbolic link")
 	}
 	setClock()
 	m, err := create()
