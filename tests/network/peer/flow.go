@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,10 @@ type Flow struct {
 func flow(args []string) error {
 	network, addr := args[0], args[1]
 	c, err := net.DialTimeout(network, addr, 5*time.Second)
+	// `rc run -d` is back before the service inside listens.
+	for begun := time.Now(); errors.Is(err, unix.ECONNREFUSED) && time.Since(begun) < 2*time.Second; time.Sleep(5 * time.Millisecond) {
+		c, err = net.DialTimeout(network, addr, 5*time.Second)
+	}
 	if err != nil {
 		return err
 	}
