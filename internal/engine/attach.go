@@ -157,8 +157,7 @@ func (a *attachment) relay(conn *stage.Conn) (int, error) {
 	// A write to a closed stdout must be an error that we pass on, not our end.
 	signal.Ignore(unix.SIGPIPE)
 	a.copyAll(send)
-	stop := a.forward(send)
-	defer stop()
+	defer a.forward(send)()
 	type ending struct {
 		m   start.Message
 		err error
@@ -185,7 +184,7 @@ func (a *attachment) relay(conn *stage.Conn) (int, error) {
 		return 128 + int(unix.SIGPIPE), nil // as any program in a pipeline
 	case e := <-end:
 		if a.saved == nil {
-			stop() // from here on a signal is for us, should our reader be slow
+			forwardSignals(nil) // from here on a signal is for us, should our reader be slow
 		}
 		if e.err == nil && e.m.Kind == start.KindFailed && e.m.Fail != nil {
 			return 0, e.m.Fail.Error() // let go: what else we read is not all
@@ -361,20 +360,19 @@ func (a *attachment) forward(send *sender) (stop func()) {
 			}
 		}()
 	}
-	stopSignals := func() {}
 	if !a.NoSignals {
-		stopSignals = a.forwardAll(send)
+		a.forwardAll(send)
 	}
 	return func() {
-		stopSignals()
+		forwardSignals(nil)
 		if sizes != nil {
 			signal.Stop(sizes)
 		}
 	}
 }
 
-func (a *attachment) forwardAll(send *sender) (stop func()) {
-	return forwardSignals(func(sig unix.Signal) {
+func (a *attachment) forwardAll(send *sender) {
+	forwardSignals(func(sig unix.Signal) {
 		if a.stop != nil && sig == unix.SIGTERM {
 			go a.stop() // the manager's word is about the container, not about its terminal
 			return
@@ -387,17 +385,39 @@ func (a *attachment) forwardAll(send *sender) (stop func()) {
 	})
 }
 
-// forwardSignals calls pass for each signal that a user or a supervisor sends.
-// SIGPIPE and SIGURG are Go's own, SIGCHLD ours, SIGTSTP and its like the shell's.
-func forwardSignals(pass func(unix.Signal)) (stop func()) {
-	c := make(chan os.Signal, 64)
-	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT)
-	go func() {
-		for s := range c {
-			if sig, ok := s.(syscall.Signal); ok {
-				pass(sig)
+// forwardSignals calls pass for each signal that a user or a supervisor sends, instead
+// of what was called before; with nil they do what they do to any process. SIGPIPE and
+// SIGURG are Go's own, SIGCHLD ours, SIGTSTP and its like the shell's.
+//
+// They are asked for once and never given back: for each, signal.Stop waits for the
+// runtime's thread of masks, 16 thread switches between the end of a payload and ours.
+func forwardSignals(pass func(unix.Signal)) {
+	signals.pass.Store(&pass)
+	if pass == nil {
+		return
+	}
+	signals.once.Do(func() {
+		c := make(chan os.Signal, 64)
+		signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT)
+		go func() {
+			for s := range c {
+				obey(s.(syscall.Signal))
 			}
-		}
-	}()
-	return func() { signal.Stop(c) }
+		}()
+	})
+}
+
+var signals struct {
+	once sync.Once
+	pass atomic.Pointer[func(unix.Signal)]
+}
+
+func obey(sig unix.Signal) {
+	switch pass := *signals.pass.Load(); {
+	case pass != nil:
+		pass(sig)
+	case sig != unix.SIGCONT: // which has done its work
+		signal.Reset(sig)
+		_ = unix.Kill(os.Getpid(), sig)
+	}
 }

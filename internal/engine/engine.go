@@ -333,8 +333,8 @@ func (e *Engine) Image(args []string, stdout *os.File) (int, error) {
 
 // follow passes signals on to a program in our foreground and waits for it.
 func (e *Engine) follow(proc *userns.Process) (int, error) {
-	stop := forwardSignals(func(sig unix.Signal) { _ = proc.Signal(sig) })
-	defer stop()
+	forwardSignals(func(sig unix.Signal) { _ = proc.Signal(sig) })
+	defer forwardSignals(nil)
 	ws, err := proc.Wait()
 	_ = proc.Close()
 	if err != nil {

@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Signals go to whoever asked last, and to us when nobody asks any more.
+func TestSignalsGoToTheLast(t *testing.T) {
+	if os.Getenv("RC_TEST_SIGNALS") != "" {
+		forwardSignals(func(unix.Signal) {})
+		forwardSignals(nil)
+		_ = unix.Kill(os.Getpid(), unix.SIGCONT)
+		_ = unix.Kill(os.Getpid(), unix.SIGTERM)
+		time.Sleep(10 * time.Second)
+		os.Exit(3)
+	}
+	for range 2 {
+		got := make(chan unix.Signal, 4)
+		forwardSignals(func(unix.Signal) { t.Error("the one before was asked") })
+		forwardSignals(func(s unix.Signal) { got <- s })
+		for _, sig := range []unix.Signal{unix.SIGUSR1, unix.SIGHUP} {
+			must(t, unix.Kill(os.Getpid(), sig))
+			if s := <-got; s != sig {
+				t.Errorf("%v became %v", sig, s)
+			}
+		}
+		forwardSignals(nil)
+	}
+	child := exec.Command(os.Args[0], "-test.run=TestSignalsGoToTheLast$")
+	child.Env = append(os.Environ(), "RC_TEST_SIGNALS=1")
+	var exit *exec.ExitError
+	if err := child.Run(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGTERM {
+		t.Errorf("a signal for nobody: %v", err)
+	}
+}
