@@ -253,10 +253,10 @@ func TestOutboundFlood(t *testing.T) {
 	}
 	_, pending := s.Open()
 	t.Log(pending, "are under way")
-	if pending > maxCalls || pending < 100 {
+	if pending > maxCalls+1 || pending < 100 { // one may be the honest one's
 		t.Errorf("%d calls are under way, of %d", pending, maxCalls)
 	}
-	if pending == maxCalls && !s.seen(2*time.Second, func(ip []byte) bool { return isSYN(ip, "10.0.2.100:") }) {
+	if pending >= maxCalls && !s.seen(2*time.Second, func(ip []byte) bool { return isSYN(ip, "10.0.2.100:") }) {
 		t.Error("none went on to slirp4netns")
 	}
 }

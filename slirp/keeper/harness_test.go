@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case Noop():
 	case os.Args[0] == "rc-net":
-		openWorld = withoutFilter
+		openWorld, openOut = withoutFilter, withoutRelay
 		err = Main(nil)
 	case os.Args[0] == "shim":
 		err = shimRole()
