@@ -65,7 +65,15 @@ func (o *Out) Close() {
 // this place lacks; then all is as before. About 1 ms.
 func (w *World) OpenOut(ipv6 bool) (*Out, error) {
 	o := &Out{-1, -1, -1, -1, -1}
-	err := w.Do(func() error { return w.openOut(o, ipv6 && w.ipv6) })
+	var err error
+	// The tun of a keeper that was killed goes with its descriptor, a moment later. Others
+	// need the thread meanwhile.
+	for end := time.Now().Add(time.Second); ; time.Sleep(2 * time.Millisecond) {
+		err = w.Do(func() error { return w.openOut(o, ipv6 && w.ipv6) })
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			break
+		}
+	}
 	if err != nil {
 		o.Close()
 		return nil, hint.New(relayOp, err, "")
@@ -109,8 +117,7 @@ func (w *World) Lead(o *Out) error {
 	return nil
 }
 
-// openTun waits for the one of a keeper that was killed: it goes with its descriptor, a
-// moment later.
+// openTun makes one; EBUSY: there is one of that name.
 func openTun(name string) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -119,11 +126,7 @@ func openTun(name string) (int, error) {
 	r, err := unix.NewIfreq(name)
 	if err == nil {
 		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		for end := time.Now().Add(time.Second); ; time.Sleep(2 * time.Millisecond) {
-			if err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r); err != unix.EBUSY || time.Now().After(end) {
-				break
-			}
-		}
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
 	}
 	if err != nil {
 		_ = unix.Close(fd)

@@ -81,6 +81,12 @@ func (u *uplink) start(w *bridge.World) (*running, error) {
 	if way.Prefix != bridge.DefaultWay.Prefix { // else its driver is the one that warm made
 		m.cidr = way.Prefix
 	}
+	led := make(chan struct{})
+	go func() { // while slirp4netns starts
+		defer close(led)
+		u.out.lead(w, way.IPv6)
+	}()
+	defer func() { <-led }()
 	if err := u.clear(w); err != nil {
 		return nil, err
 	}
@@ -92,7 +98,6 @@ func (u *uplink) start(w *bridge.World) (*running, error) {
 		r.end()
 		return nil, err
 	}
-	u.out.lead(w, way.IPv6)
 	return r, nil
 }
 
