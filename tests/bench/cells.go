@@ -26,6 +26,8 @@ const (
 	shortPause = 30 * time.Millisecond
 	longPause  = 200 * time.Millisecond
 	extra      = 2 // looks in a round at what is compared with itself
+
+	enoughRounds = 7 // for a median, where the machine is too slow for all of them
 )
 
 func (c *cell) name() string { return c.row + "/" + c.tool }
@@ -49,6 +51,9 @@ func (w *world) anyChosen(rows []string) bool {
 	})
 }
 
+// slow tells that half of the time is over, which leaves the rest for the other sections.
+func (w *world) slow() bool { return w.o.total > 0 && time.Since(w.begin) > w.o.total/2 }
+
 // measure goes round the cells and puts what they took into the report.
 func (w *world) measure(r *report, cells []*cell, rounds int) {
 	cells = slices.DeleteFunc(cells, func(c *cell) bool { return !w.chosen(c.name()) })
@@ -64,7 +69,7 @@ func (w *world) measure(r *report, cells []*cell, rounds int) {
 		live = append(live, c)
 	}
 	for round := range rounds {
-		if w.late() {
+		if w.late() || w.slow() && round >= enoughRounds {
 			r.breaks("rounds of single commands", fmt.Errorf("%d of %d: out of time", round, rounds))
 			break
 		}

@@ -158,15 +158,6 @@ func (w *world) inARow(r *report) error {
 	return nil
 }
 
-func (w *world) count(name string) (n int) {
-	for _, other := range w.processes() {
-		if other == name {
-			n++
-		}
-	}
-	return n
-}
-
 func (w *world) loop(r *report, args []string) error {
 	if _, err := w.timed(args); err != nil {
 		return err

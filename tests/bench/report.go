@@ -29,9 +29,18 @@ func newReport(o options) *report {
 	return &report{o: o, values: map[string]map[string]float64{}, notes: map[string][]string{}}
 }
 
+// A reason is cut to so many bytes, of which so many are its end.
+const longest, tailing = 420, 240
+
 // breaks says why something is not there.
 func (r *report) breaks(what string, err error) {
 	line := fmt.Sprintf("%s: %v", what, err)
+	if r.o.dir != "" {
+		line = strings.ReplaceAll(line, r.o.dir, "$DIR")
+	}
+	if len(line) > longest {
+		line = line[:longest-tailing] + " … " + line[len(line)-tailing:] // the end says what was wrong
+	}
 	fmt.Fprintln(os.Stderr, "bench: not measured:", line)
 	r.broken = append(r.broken, line)
 }

@@ -142,7 +142,7 @@ func (w *world) forget(paths ...string) error {
 		if os.RemoveAll(path) == nil {
 			continue
 		}
-		_, err := w.said([]string{"rc", "unshare", "rm", "-rf", path})
+		_, err := w.said([]string{"rc", "--root", w.run + "/unshare", "unshare", "rm", "-rf", path})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -161,12 +161,21 @@ func (w *world) stores() []string {
 // endKeepers ends rc's keepers, which else stay five seconds without containers, or five
 // minutes in a cgroup of their own. On SIGTERM they clean up.
 func (w *world) endKeepers() error {
+	for _, pid := range w.keepers() {
+		_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile: as well
+	}
+	return wait("the keepers' end", func() bool { return len(w.keepers()) == 0 })
+}
+
+// keepers are those that this run has brought: who runs the bench as a user of everyday
+// may have others.
+func (w *world) keepers() (pids []int) {
 	for pid, name := range w.processes() {
-		if name == "rc-net" {
-			_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile: as well
+		if _, foreign := w.foreign[pid]; name == "rc-net" && !foreign {
+			pids = append(pids, pid)
 		}
 	}
-	return wait("the keepers' end", func() bool { return w.count("rc-net") == 0 })
+	return pids
 }
 
 // endPause ends podman's pause process, which a rig's end would find anyway.

@@ -35,6 +35,7 @@ type world struct {
 	dockerErr error
 	standing  map[string]bool // containers that a cell has left for another one
 	anchors   []tool          // whose anchor stands
+	foreign   map[int]string  // the user's processes that were there before
 }
 
 func newWorld(o options) (*world, error) {
@@ -72,6 +73,7 @@ func newWorld(o options) (*world, error) {
 	if err := w.enter(os.Getenv("RIG_CGROUP")); err != nil {
 		return nil, err
 	}
+	w.foreign = w.processes()
 	return w, w.forget(w.stores()...) // what a run that was killed has left
 }
 
@@ -130,12 +132,17 @@ func (w *world) close() {
 		if w.group != nil {
 			// Keepers and pause processes; the rig removes the groups.
 			_ = os.WriteFile(w.group.Name()+"/cgroup.kill", []byte("1"), 0o644)
+		} else if w.foreign != nil {
+			w.end(w.foreign) // containers that an interrupted run has left
 		}
 		w.endPause()
 		if !w.o.keep {
 			if err := w.forget(w.stores()...); err != nil {
 				fmt.Fprintln(os.Stderr, "bench: a store stays:", err)
 			}
+		}
+		if err := w.endKeepers(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 		_ = os.RemoveAll(w.run)
 	})
