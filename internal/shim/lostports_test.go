@@ -88,11 +88,14 @@ func TestLostPortIsAskedForAgain(t *testing.T) {
 			t.Fatal("the port still counts as lost")
 		}
 	}
-	text, err := os.ReadFile(store.EventsPath())
-	must(t, err)
-	first, second, _ := strings.Cut(string(text), "\n")
+	first, second := "", ""
+	for end := time.Now().Add(5 * time.Second); second == "" && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(store.EventsPath())
+		must(t, err)
+		first, second, _ = strings.Cut(string(text), "\n")
+	}
 	if !strings.Contains(first, `"unpublish: 18081:81/tcp"`) || !strings.Contains(first, "somebody has it") || !strings.Contains(second, `"publish: 18081:81/tcp"`) {
-		t.Errorf("events: %s", text)
+		t.Errorf("events: %s, then %s", first, second)
 	}
 	if st := s.snapshot(); len(st.Net.Ports) != 2 || errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("%+v", st.Net)
