@@ -83,6 +83,7 @@ type shim struct {
 	work      occupied
 	reaped    bool // init was waited for: its pid may be somebody else's
 	started   bool
+	off       bool // Exec was sent before Ready (sendoff.go)
 	byPolicy  bool // this is a restart by policy: no rc, and what rc made is there
 	known     known
 	read      edited        // the edition of the record that known is of
@@ -208,18 +209,22 @@ func (s *shim) create() error {
 		return err
 	}
 	s.settleProgram()
+	if s.calledAhead() {
+		if err := s.awaitNetwork(attached); err != nil {
+			return err
+		}
+		attached = nil
+		if err := s.sendOff(); err != nil {
+			return err
+		}
+	}
 	err = s.awaitReady()
 	s.hideNotify()
+	if err == nil && attached != nil {
+		err = s.awaitNetwork(attached)
+	}
 	if err != nil {
 		return err
-	}
-	wait := trace.Wait("network")
-	if err := <-attached; err != nil {
-		return err
-	}
-	wait.End()
-	if net := s.snapshot().Net; net != nil && net.Note != "" {
-		s.said = append(s.said, net.Note)
 	}
 	st := s.snapshot()
 	return s.tell(&start.Message{Kind: start.KindCreated, PID: s.init.PID, Net: st.Net, Note: st.DriverNote, Said: s.said})
@@ -318,20 +323,24 @@ func (s *shim) initDied(when string) error {
 
 // run waits for Start and lets init execute the payload.
 func (s *shim) run() error {
-	if err := s.awaitStart(); err != nil {
-		return err
-	}
-	if err := s.connect(); err != nil {
-		return err
-	}
-	if err := s.writePIDFiles(); err != nil {
-		return err
+	if !s.off {
+		if err := s.awaitStart(); err != nil {
+			return err
+		}
+		if err := s.connect(); err != nil {
+			return err
+		}
+		if err := s.writePIDFiles(); err != nil {
+			return err
+		}
 	}
 	if err := s.launch(); err != nil {
 		return err
 	}
-	if err := s.conv.Send(&start.Message{Kind: start.KindExec}); err != nil {
-		return s.initDied("before it ran the command")
+	if !s.off {
+		if err := s.conv.Send(&start.Message{Kind: start.KindExec}); err != nil {
+			return s.initDied("before it ran the command")
+		}
 	}
 	var m start.Message
 	wait := trace.Wait("the payload's execve")

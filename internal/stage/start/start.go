@@ -17,7 +17,8 @@
 //	rc gone before Start: the shim tears down.
 //
 // Where Created tells rc nothing that has to be written down first, Start is sent
-// ahead, and the shim finds it when it looks.
+// ahead, and the shim finds it when it looks; Exec is sent ahead of Ready then, where
+// nothing is made of that (shim/sendoff.go). Each still reads the other's in this order.
 //
 // One more rule: the socket to init is close-on-exec, so a successful execve
 // closes it, and no answer from the payload is ever read.
