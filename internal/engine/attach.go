@@ -158,18 +158,11 @@ func (a *attachment) relay(conn *stage.Conn) (int, error) {
 	signal.Ignore(unix.SIGPIPE)
 	a.copyAll(send)
 	defer a.forward(send)()
-	type ending struct {
-		m   start.Message
-		err error
+	if !a.guest && (a.toIn == nil || !a.tty) {
+		return a.finish(lastWord(conn)) // nothing else can come first
 	}
 	end := make(chan ending, 1)
-	go func() {
-		var e ending
-		var files []*os.File
-		files, e.err = conn.Recv(&e.m)
-		stage.CloseFiles(files)
-		end <- e
-	}()
+	go func() { end <- lastWord(conn) }()
 	select {
 	case <-a.detached:
 		send.message(&start.Message{Kind: start.KindDetach})
@@ -183,22 +176,40 @@ func (a *attachment) relay(conn *stage.Conn) (int, error) {
 		}
 		return 128 + int(unix.SIGPIPE), nil // as any program in a pipeline
 	case e := <-end:
-		if a.saved == nil {
-			forwardSignals(nil) // from here on a signal is for us, should our reader be slow
-		}
-		if e.err == nil && e.m.Kind == start.KindFailed && e.m.Fail != nil {
-			return 0, e.m.Fail.Error() // let go: what else we read is not all
-		}
-		a.writes.Wait()
-		switch {
-		case e.err != nil:
-			a.restore()
-			return 0, a.gone(e.err)
-		case e.m.Kind != start.KindExited || e.m.Exit == nil:
-			return 0, fmt.Errorf("unexpected message %q from the shim", e.m.Kind)
-		}
-		return a.verdict(e.m.Exit.Code)
+		return a.finish(e)
 	}
+}
+
+// ending is the shim's last message, or why there is none.
+type ending struct {
+	m   start.Message
+	err error
+}
+
+func lastWord(conn *stage.Conn) (e ending) {
+	var files []*os.File
+	files, e.err = conn.Recv(&e.m)
+	stage.CloseFiles(files)
+	return e
+}
+
+// finish waits for what is still to be written and judges.
+func (a *attachment) finish(e ending) (int, error) {
+	if a.saved == nil {
+		forwardSignals(nil) // from here on a signal is for us, should our reader be slow
+	}
+	if e.err == nil && e.m.Kind == start.KindFailed && e.m.Fail != nil {
+		return 0, e.m.Fail.Error() // let go: what else we read is not all
+	}
+	a.writes.Wait()
+	switch {
+	case e.err != nil:
+		a.restore()
+		return 0, a.gone(e.err)
+	case e.m.Kind != start.KindExited || e.m.Exit == nil:
+		return 0, fmt.Errorf("unexpected message %q from the shim", e.m.Kind)
+	}
+	return a.verdict(e.m.Exit.Code)
 }
 
 // verdict is the payload's code, unless output was lost: success would be a lie.
