@@ -39,6 +39,8 @@ type stand struct {
 	tried time.Time
 	units map[string]unit // by group
 	less  string          // what the last callers were told that they do not get
+
+	namespaces slirp.Namespaces // our own, which do not change
 }
 
 // unit is an answer of systemd's. Each start of a unit has a folder of its own.
@@ -102,9 +104,15 @@ func (s *stand) describe(w *slirp.Welcome) {
 	if w.Group = group; err != nil {
 		w.NoGroup = stage.Fail(err)
 	}
-	if group != "" {
-		w.Namespaces = slirp.OwnNamespaces()
+	if group == "" {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.namespaces == nil {
+		s.namespaces = slirp.OwnNamespaces()
+	}
+	w.Namespaces = s.namespaces
 }
 
 // idleLimit is how long the keeper stays without a connection.
