@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -221,10 +222,14 @@ func (l *lab) close() error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if os.RemoveAll(l.user.Dir) != nil { // what belongs to subordinate ids
-		_, _ = l.rc("unshare", "rm", "-rf", l.user.Home)
+	if os.RemoveAll(l.user.Dir) == nil {
+		return nil
 	}
-	return os.RemoveAll(l.user.Dir)
+	// The image's files belong to subordinate ids, and are root's in a namespace that has them.
+	if out, err := exec.Command("unshare", "--map-root-user", "--map-auto", "rm", "-rf", l.user.Dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("remove %s: %w: %s", l.user.Dir, err, out)
+	}
+	return nil
 }
 
 // machine is what the figures depend on.
