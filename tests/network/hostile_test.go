@@ -249,7 +249,7 @@ func TestManyConnectionsThroughAPort(t *testing.T) {
 		_ = c.Close()
 	}
 	open = nil
-	eventually(t, 30*time.Second, "they are free again", func() bool { return look(t, pid).FDs <= before.FDs+8 })
+	eventually(t, 3*time.Minute, "they are free again", func() bool { return look(t, pid).FDs <= before.FDs+8 }) // in the guest, too
 	eventually(t, 5*time.Second, "the port answers", func() bool { return answers("tcp", quiet) })
 	t.Logf("the keeper afterwards: %v", look(t, pid))
 	if now := keeper(t); now != pid {

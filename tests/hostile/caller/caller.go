@@ -134,7 +134,7 @@ func (c *Caller) Load(ref string, a *images.Artifact) error {
 
 // Close waits for the keeper to leave, removes the folders and says what is left.
 func (c *Caller) Close() error {
-	left := c.Residue(time.Minute, false) // in the guest everything takes 20 times as long
+	left := c.Residue(10*time.Second, false)
 	if err := os.RemoveAll(c.Dir); err != nil {
 		_ = exec.Command("unshare", "--map-root-user", "--map-auto", "rm", "-rf", c.Dir).Run()
 	}

