@@ -102,6 +102,9 @@ func Begin(p *Program) (*Starting, error) {
 // Finish is the rest of Start.
 func (s *Starting) Finish() (*Process, error) {
 	defer s.ours.sock.Close()
+	// What its starter did meanwhile may have taken longer than a constructor may: to
+	// copy an image, say.
+	_ = s.ours.sock.SetReadDeadline(time.Now().Add(constructorLimit))
 	process, err := s.ours.converse(s.p)
 	if err != nil {
 		s.ours.abandon()

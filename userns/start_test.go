@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -351,4 +352,24 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What a starter does between Begin and Finish may take longer than a constructor may.
+func TestFinishComesLate(t *testing.T) {
+	p, _ := program(t, "exit")
+	s, err := Begin(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ours.sock.SetReadDeadline(time.Now().Add(-time.Second)); err != nil { // as after half a minute
+		t.Fatal(err)
+	}
+	process, err := s.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer process.Close()
+	if status, err := process.Wait(); err != nil || status.ExitStatus() != 3 {
+		t.Errorf("status %#x, %v, want exit 3", int(status), err)
+	}
 }
