@@ -9,6 +9,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/trace"
 )
 
 // What runs inside a container, if only for a moment, must not be a file that can
@@ -41,6 +42,7 @@ func (s *shim) openProgram() error {
 // processors in it (synchronize_rcu_expedited in fs/namespace.c, 0.1 to 1.6 ms),
 // and init can come to life meanwhile.
 func (s *shim) settleProgram() {
+	defer trace.Begin("let go of the program's tree").End()
 	if s.loose != nil {
 		_ = s.loose.Close()
 		s.loose = nil

@@ -42,6 +42,7 @@ func (s *shim) calledAhead() bool {
 
 // sendOff lets init execute the payload as soon as it can.
 func (s *shim) sendOff() error {
+	defer trace.Begin("send init off").End()
 	if err := s.connect(); err != nil {
 		return err
 	}

@@ -524,6 +524,7 @@ func (s *shim) keptNetwork() bool {
 // knock connects to the keeper, which looks who that is while we mount. nil: there is
 // nobody, or nothing to ask for.
 func (s *shim) knock() *slirp.Client {
+	defer trace.Begin("knock at the keeper").End()
 	if !s.keptNetwork() {
 		return nil
 	}
