@@ -40,6 +40,7 @@ type Engine struct {
 	mu      sync.Mutex
 	home    *home
 	greeted *slirp.Client   // by greetAhead
+	looked  *look           // by lookAhead
 	revive  map[string]bool // containers to start by their policy
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/slirp"
 )
 
@@ -16,7 +17,11 @@ import (
 // their groups: the one in which we stand, where it is ours, else the scope in
 // which the keeper stands. Without one the error says why and what to type.
 func (e *Engine) subtree() (*cgroup.Subtree, error) {
-	s, err := cgroup.Find()
+	look := e.looked
+	if e.looked = nil; look == nil {
+		look = lookAround()
+	}
+	s, err := look.found, look.err
 	if err == nil {
 		return s, nil
 	}
@@ -28,6 +33,28 @@ func (e *Engine) subtree() (*cgroup.Subtree, error) {
 		return s, uerr
 	}
 	return h.subtree(err)
+}
+
+// look is what the cgroup tree around us offers.
+type look struct {
+	found *cgroup.Subtree
+	err   error
+}
+
+func lookAround() *look {
+	s, err := cgroup.Find()
+	return &look{s, err}
+}
+
+// lookAhead is for the next call of subtree: a start has nothing else to do while the
+// keeper answers.
+func (l *launch) lookAhead() error {
+	if !l.fresh || l.opts.Cgroups == "disabled" || l.opts.Cgroups == "split" {
+		return nil
+	}
+	defer trace.Begin("find the place in the cgroup tree").End()
+	l.e.looked = lookAround()
+	return nil
 }
 
 // errNoUnit is a process outside of every unit that was delegated.
