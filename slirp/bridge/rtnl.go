@@ -24,8 +24,14 @@ import (
 type rtnl struct {
 	fd     int
 	seq    uint32
+	torn   bool    // the last list changed while it was read
 	buffer *[]byte // shared by the sockets of one thread
 }
+
+// tornTries bounds how often a list is read that changes meanwhile (NLM_F_DUMP_INTR of
+// linux/netlink.h): it may lack what was there all the time, and who is not in it would
+// be taken for gone.
+const tornTries = 10
 
 // answerSize is the most that the kernel puts into one read of a list (af_netlink.c,
 // netlink_recvmsg: max_recvmsg_len).
@@ -78,7 +84,15 @@ func (r *rtnl) run(requests ...request) error {
 
 // get sends one request that is answered by messages: a dump, or one object. They are
 // good until the next call.
-func (r *rtnl) get(q request) ([]netlink.Message, error) { return r.exchange([]request{q}) }
+func (r *rtnl) get(q request) ([]netlink.Message, error) {
+	for range tornTries {
+		got, err := r.exchange([]request{q})
+		if err != nil || !r.torn {
+			return got, err
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", q.what, unix.EAGAIN)
+}
 
 // exchange is run; the last of the requests may ask for something.
 func (r *rtnl) exchange(requests []request) ([]netlink.Message, error) {
@@ -106,6 +120,7 @@ func (r *rtnl) send(requests []request, until int) ([]netlink.Message, error) {
 		*r.buffer = make([]byte, answerSize)
 	}
 	a := gathered{requests: requests, first: first, until: uint32(until)}
+	defer func() { r.torn = a.torn }()
 	for !a.whole {
 		n, err := unix.Read(r.fd, *r.buffer)
 		switch {
@@ -143,7 +158,7 @@ type gathered struct {
 	first, until uint32
 	got          []netlink.Message
 	err          error // the first refusal
-	whole        bool
+	whole, torn  bool
 }
 
 // take looks at one packet.
@@ -159,6 +174,7 @@ func (a *gathered) take(data []byte) {
 		if at >= uint32(len(a.requests)) {
 			continue // of an exchange that was given up
 		}
+		a.torn = a.torn || m.Header.Flags&netlink.DumpInterrupted != 0
 		if m.Header.Type == netlink.Error || m.Header.Type == netlink.Done {
 			if err := refusal(m); err != nil && a.err == nil {
 				a.err = fmt.Errorf("%s: %w", a.requests[at].what, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,6 +64,33 @@ func TestRefusedBatch(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTornList: a list that changed while it was read is no list.
+func TestTornList(t *testing.T) {
+	flags := netlink.Multi
+	message := func(kind uint16, flags netlink.HeaderFlags) []byte {
+		r := rtnl{}
+		return r.appendMessage(nil, kind, flags, make([]byte, 4))
+	}
+	list := request{kind: unix.RTM_GETLINK, flag: netlink.Dump}
+	for _, c := range []struct {
+		packets [][]byte
+		torn    bool
+		got     int
+	}{
+		{[][]byte{message(unix.RTM_NEWLINK, flags), message(unix.NLMSG_DONE, flags)}, false, 1},
+		{[][]byte{message(unix.RTM_NEWLINK, flags), message(unix.NLMSG_DONE, flags|netlink.DumpInterrupted)}, true, 1},
+		{[][]byte{message(unix.RTM_NEWLINK, flags|netlink.DumpInterrupted), message(unix.RTM_NEWLINK, flags), message(unix.NLMSG_DONE, flags)}, true, 2},
+	} {
+		g := gathered{requests: []request{list}, first: 1}
+		for _, p := range c.packets {
+			g.take(p)
+		}
+		if g.err != nil || !g.whole || g.torn != c.torn || len(g.got) != c.got {
+			t.Errorf("%+v, want torn %v, %d", g, c.torn, c.got)
+		}
 	}
 }
 
