@@ -17,6 +17,9 @@ var singleRows = []string{
 // and rc's keeper, which leaves after five seconds without containers, stays for it.
 const anchor = "bench-anchor"
 
+// verbsName is the container of run -d and stop.
+const verbsName = "bench-verbs"
+
 var limits = []string{"--memory", "256m", "--cpus", "1", "--pids-limit", "100"}
 
 // single measures one command after the other, all tools interleaved.
@@ -91,6 +94,7 @@ func (w *world) hold(t tool) func() error {
 func (w *world) endAnchors() {
 	for _, t := range w.anchors {
 		_, _ = w.timed(t.remove(anchor))
+		_, _ = w.timed(t.remove(verbsName)) // a round backwards ends with run -d
 	}
 	w.anchors, w.standing = nil, map[string]bool{}
 }
@@ -141,7 +145,7 @@ func (w *world) verbs(t tool) []*cell {
 	if t.name == runcTool {
 		return nil
 	}
-	const name = "bench-verbs"
+	const name = verbsName
 	// sleep has no handler for SIGTERM, and as process 1 no default action either.
 	up := t.line("run", "-d", "--name", name, "--stop-signal", "KILL", image, "sleep", "3600")
 	key := fmt.Sprint(t.front, name)
