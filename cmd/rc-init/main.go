@@ -55,7 +55,11 @@ func main() {
 		debug.SetGCPercent(50) // it lives long and holds little
 	}
 	unix.CloseOnExec(conversation)
-	code := main(stage.NewConn(conversation))
+	converse := stage.NewConn
+	if role == "rc-boot" || role == "rc-exec" {
+		converse = stage.NewWaitingConn // on their one thread, and without Go's poller
+	}
+	code := main(converse(conversation))
 	trace.Leave()
 	os.Exit(code)
 }

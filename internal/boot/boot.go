@@ -132,8 +132,8 @@ func (b *box) attachRoot() error {
 	if err != nil {
 		return err
 	}
-	defer at.Close()
-	if err := linux.MoveMount(b.root, at); err != nil {
+	defer unix.Close(at)
+	if err := unix.MoveMount(int(b.root.Fd()), "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 		return hint.New("attach the root file system", errnoOf(err), "")
 	}
 	return nil
@@ -143,16 +143,16 @@ func (b *box) attachRoot() error {
 // mount namespace only, and every path that the container needs of the host is
 // open by now. It must be one that everybody may enter: with --userns=auto this
 // process has no right in the user's folders.
-func openAnchor() (*os.File, error) {
+func openAnchor() (int, error) {
 	var last error
 	for _, dir := range []string{"/tmp", "/var", "/usr", "/etc"} {
-		f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		fd, err := openRaw(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 		if err == nil {
-			return f, nil
+			return fd, nil
 		}
 		last = err
 	}
-	return nil, hint.New("find a folder to attach the root file system to", last, "the host must have a /tmp")
+	return -1, hint.New("find a folder to attach the root file system to", last, "the host must have a /tmp")
 }
 
 func (b *box) identifyHost() error {

@@ -2,7 +2,6 @@ package boot
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"unsafe"
 
@@ -61,8 +60,8 @@ func (b *box) connectStreams() error {
 		if err != nil {
 			return hint.New("open the container's /dev/null", errnoOf(err), "")
 		}
-		defer null.Close()
-		if err := unix.Dup3(int(null.Fd()), 0, 0); err != nil {
+		defer unix.Close(null)
+		if err := unix.Dup3(null, 0, 0); err != nil {
 			return hint.New("connect stdin", err, "")
 		}
 	}
@@ -86,19 +85,20 @@ func ofDevpts(fd int) bool {
 
 // openNothing is what a payload without input reads: the container's /dev/null,
 // or an empty pipe where the user's own /dev has none.
-func openNothing() (*os.File, error) {
-	null, err := os.OpenFile("/dev/null", os.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+func openNothing() (int, error) {
+	null, err := openRaw("/dev/null", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK)
 	if err == nil {
-		if st, serr := null.Stat(); serr == nil && st.Mode()&os.ModeCharDevice != 0 {
-			return null, unix.SetNonblock(int(null.Fd()), false) // a FIFO would have kept us waiting
+		var st unix.Stat_t
+		if err := unix.Fstat(null, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR {
+			return null, unix.SetNonblock(null, false) // a FIFO would have kept us waiting
 		}
-		_ = null.Close()
+		_ = unix.Close(null)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return -1, err
 	}
-	return r, w.Close()
+	return pipe[0], unix.Close(pipe[1])
 }
 
 func (b *box) newKeyring() error {

@@ -1,11 +1,13 @@
 package boot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -33,12 +35,10 @@ func (b *box) resolveUser() error {
 	if err != nil {
 		return err
 	}
-	defer passwd.Close()
 	group, err := openDatabase("/etc/group")
 	if err != nil {
 		return err
 	}
-	defer group.Close()
 	spec := b.cfg.Inside.Username
 	if u := b.cfg.Spec.Process.User; spec == "" {
 		spec = fmt.Sprintf("%d:%d", u.UID, u.GID)
@@ -56,7 +56,6 @@ func (b *box) resolveUser() error {
 		if err != nil {
 			return err
 		}
-		defer again.Close()
 		more, err := user.GetAdditionalGroups(b.cfg.Inside.Groups, again)
 		if err != nil {
 			return hint.New("find --group-add "+strings.Join(b.cfg.Inside.Groups, ","), err, "name groups of the image's /etc/group, or give numbers")
@@ -66,24 +65,49 @@ func (b *box) resolveUser() error {
 	return b.checkMapped()
 }
 
-// openDatabase opens a regular file; a missing one reads as empty. A FIFO or a
-// device there must not hold us up, hence O_NONBLOCK and the type check.
-func openDatabase(name string) (io.ReadCloser, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+// openDatabase reads a regular file; a missing one reads as empty. A FIFO or a
+// device there must not hold us up, hence O_NONBLOCK and the type check. Raw calls: an
+// os.File that does not block would set up Go's poller for one read.
+func openDatabase(name string) (io.Reader, error) {
+	fd, err := openRaw(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-			return io.NopCloser(strings.NewReader("")), nil
+			return bytes.NewReader(nil), nil
 		}
-		return nil, hint.New("read the image's "+name, errnoOf(err), "")
+		return nil, hint.New("read the image's "+name, err, "")
 	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		_ = f.Close()
-		return io.NopCloser(strings.NewReader("")), nil
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return bytes.NewReader(nil), nil
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(f, maxDatabase), f}, nil
+	data := make([]byte, 0, min(st.Size+512, maxDatabase)) // more than the size: it may be a file of /proc
+	for len(data) < maxDatabase {
+		if len(data) == cap(data) {
+			data = slices.Grow(data, cap(data))
+		}
+		n, err := unix.Read(fd, data[len(data):min(cap(data), maxDatabase)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, hint.New("read the image's "+name, err, "")
+		case n == 0:
+			return bytes.NewReader(data), nil
+		}
+		data = data[:len(data)+n]
+	}
+	return bytes.NewReader(data), nil
+}
+
+// openRaw is open(2) with close-on-exec; some file systems give EINTR to it.
+func openRaw(name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
 
 // checkMapped refuses an id that this user namespace does not have, before

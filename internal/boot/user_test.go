@@ -131,9 +131,17 @@ func TestDatabaseIsBounded(t *testing.T) {
 	must(t, f.Truncate(maxDatabase+4096)) // sparse
 	r, err := openDatabase(path)
 	must(t, err)
-	defer r.Close()
 	if n, err := io.Copy(io.Discard, r); err != nil || n != maxDatabase {
 		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+// A file of /proc says that it has no bytes.
+func TestDatabaseWithoutSize(t *testing.T) {
+	r, err := openDatabase("/proc/self/status")
+	must(t, err)
+	if text, err := io.ReadAll(r); err != nil || !strings.Contains(string(text), "CapBnd") {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
 

@@ -36,6 +36,7 @@ var ErrTooLarge = errors.New("message is larger than the protocol allows")
 type Conn struct {
 	f      *os.File
 	closed atomic.Bool
+	waits  bool // of NewWaitingConn
 }
 
 // Pair returns two connected ends, both close-on-exec.
@@ -51,6 +52,14 @@ func Pair() (*Conn, *Conn, error) {
 func NewConn(fd int) *Conn {
 	_ = unix.SetNonblock(fd, true) // before NewFile: that is what puts it on the poller
 	return &Conn{f: os.NewFile(uintptr(fd), "conversation")}
+}
+
+// NewWaitingConn is NewConn for a program that does one thing at a time: its thread
+// waits in the kernel, nobody else's can replace it, and there is no poller to set up.
+// Close does not end a Recv, and there are no deadlines.
+func NewWaitingConn(fd int) *Conn {
+	_ = unix.SetNonblock(fd, false)
+	return &Conn{f: os.NewFile(uintptr(fd), "conversation"), waits: true}
 }
 
 // File lends the descriptor, to hand to a child; the Conn keeps owning it.
@@ -146,11 +155,17 @@ func (c *Conn) Recv(v any) ([]*os.File, error) {
 	var p arrival
 	var rerr error
 	err = raw.Read(func(fd uintptr) bool {
-		if rerr = p.take(int(fd)); rerr == unix.ECONNRESET {
-			// The other side ended with a packet of ours unread (net/unix/af_unix.c,
-			// unix_release_sock). The kernel says so once, before what it still has
-			// for us: its last word, or the end.
-			rerr = p.take(int(fd))
+		for {
+			if rerr = p.take(int(fd)); rerr == unix.ECONNRESET {
+				// The other side ended with a packet of ours unread (net/unix/af_unix.c,
+				// unix_release_sock). The kernel says so once, before what it still has
+				// for us: its last word, or the end.
+				rerr = p.take(int(fd))
+			}
+			if !c.waits || rerr != unix.EAGAIN {
+				break
+			}
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 		}
 		return rerr != unix.EAGAIN
 	})
