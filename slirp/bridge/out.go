@@ -34,8 +34,9 @@ const (
 	rulesOut = 1000
 )
 
-// outDevice is the tun by which the relay is asked.
-const outDevice = "rc-out"
+// outDevice is the tun by which the relay is asked and answers, passDevice one that it
+// only writes to.
+const outDevice, passDevice = "rc-out", "rc-pass"
 
 // Out is what a relay of outgoing TCP needs of N0: descriptors that its owner closes.
 // A number below zero: not there (no IPv6).
@@ -46,13 +47,14 @@ type Out struct {
 	// Listen are sockets that accept what was written, for IPv4 and IPv6: the local
 	// address of what they accept is the one that the container asked for.
 	Listen4, Listen6 int
-	// Pass are raw sockets: a SYN that is sent there goes on to slirp4netns.
-	Pass4, Pass6 int
+	// Pass is another tun: a SYN that is written to it goes on to slirp4netns, and counts
+	// as any that came by a bridge does.
+	Pass int
 }
 
 // Close gives them up.
 func (o *Out) Close() {
-	for _, fd := range []*int{&o.Tun, &o.Listen4, &o.Listen6, &o.Pass4, &o.Pass6} {
+	for _, fd := range []*int{&o.Tun, &o.Listen4, &o.Listen6, &o.Pass} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 		}
@@ -64,7 +66,7 @@ func (o *Out) Close() {
 // on no bridge, and not slirp4netns's, is the world. An error says what the kernel or
 // this place lacks; then all is as before. About 1 ms.
 func (w *World) OpenOut(ipv6 bool) (*Out, error) {
-	o := &Out{-1, -1, -1, -1, -1}
+	o := &Out{-1, -1, -1, -1}
 	var err error
 	// The tun of a keeper that was killed goes with its descriptor, a moment later. Others
 	// need the thread meanwhile.
@@ -84,27 +86,21 @@ func (w *World) OpenOut(ipv6 bool) (*Out, error) {
 const relayOp = "relay the TCP connections of containers to the world"
 
 func (w *World) openOut(o *Out, six bool) (err error) {
-	if o.Tun, err = openTun(outDevice); err != nil {
+	o.Close() // of a try before
+	if o.Tun, err = w.openTun(outDevice, six); err != nil {
 		return err
 	}
-	if err := w.raiseTun(six); err != nil {
+	if o.Pass, err = w.openTun(passDevice, six); err != nil {
 		return err
 	}
-	if o.Listen4, err = listenOut(unix.AF_INET); err != nil {
+	if err := w.routeOut(six); err != nil {
 		return err
 	}
-	if o.Pass4, err = passOut(unix.AF_INET); err != nil {
+	if o.Listen4, err = listenOut(unix.AF_INET); err != nil || !six {
 		return err
 	}
-	if six {
-		if o.Listen6, err = listenOut(unix.AF_INET6); err != nil {
-			return err
-		}
-		if o.Pass6, err = passOut(unix.AF_INET6); err != nil {
-			return err
-		}
-	}
-	return nil
+	o.Listen6, err = listenOut(unix.AF_INET6)
+	return err
 }
 
 // Lead has connections to the world go through the relay that works on o, until o is
@@ -117,8 +113,8 @@ func (w *World) Lead(o *Out) error {
 	return nil
 }
 
-// openTun makes one; EBUSY: there is one of that name.
-func openTun(name string) (int, error) {
+// openTun makes one and brings it up; EBUSY: there is one of that name.
+func (w *World) openTun(name string, six bool) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}
@@ -128,6 +124,9 @@ func openTun(name string) (int, error) {
 		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
 	}
+	if err == nil {
+		err = w.raiseTun(name, six)
+	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("make %s: %w", name, err)
@@ -135,17 +134,29 @@ func openTun(name string) (int, error) {
 	return fd, nil
 }
 
-// raiseTun leads marked packets to the tun, or to us.
-func (w *World) raiseTun(six bool) error {
-	index, err := w.linkIndex(outDevice)
+func (w *World) raiseTun(name string, six bool) error {
+	index, err := w.linkIndex(name)
 	if err != nil {
 		return err
 	}
 	w.index = max(w.index, index)
+	// What comes out of it has the address of somebody on a bridge: a check of the way
+	// back would drop it (the larger one of all's and the link's, routeOut).
+	if err := setSysctl("net/ipv4/conf/"+name+"/rp_filter", "0"); err != nil {
+		return err
+	}
+	if six {
+		if err := setSysctl("net/ipv6/conf/"+name+"/disable_ipv6", "0"); err != nil {
+			return err
+		}
+	}
+	return w.route.run(forwardV4(index), setMTU(index, slirp.MTU), setUp(index))
+}
+
+// routeOut leads marked packets to the tun, or to us.
+func (w *World) routeOut(six bool) error {
 	for _, s := range []string{
-		// What comes out of the tun has the address of somebody on a bridge: a check of the
-		// way back (the larger one of all's and the link's) would drop it.
-		"net/ipv4/conf/all/rp_filter", "net/ipv4/conf/" + outDevice + "/rp_filter",
+		"net/ipv4/conf/all/rp_filter",
 		// A SYN from the port of a connection in TIME_WAIT goes to the tun like any other.
 		// Early demultiplexing would find that socket, and ip_forward drops what has one.
 		"net/ipv4/tcp_early_demux",
@@ -154,32 +165,31 @@ func (w *World) raiseTun(six bool) error {
 			return err
 		}
 	}
-	requests := []request{forwardV4(index), setMTU(index, slirp.MTU), setUp(index)}
+	index, err := w.linkIndex(outDevice)
+	if err != nil {
+		return err
+	}
 	families := []byte{unix.AF_INET}
 	if six {
-		if err := setSysctl("net/ipv6/conf/"+outDevice+"/disable_ipv6", "0"); err != nil {
-			return err
-		}
 		families = append(families, unix.AF_INET6)
 	}
 	for _, f := range families {
-		rules := []request{
+		for _, r := range []request{
 			// What main knows without a default route is on a bridge, or is slirp4netns's
 			// own, and is refused there: the relay would find it on the host, or beyond.
 			leadMark(f, rulesOut, markAsk, unix.RT_TABLE_MAIN, true),
 			leadMark(f, rulesOut+1, markAsk, markAsk, false),
 			leadMark(f, rulesOut+2, markHere, markHere, false),
-		}
-		for _, r := range rules {
+		} {
 			if err := w.route.run(r); err != nil && !errors.Is(err, unix.EEXIST) { // of a keeper before us
 				return err
 			}
 		}
-		requests = append(requests,
-			replaced(tableRoute(f, markAsk, unix.RTN_UNICAST, index)),
-			replaced(tableRoute(f, markHere, unix.RTN_LOCAL, 1)))
+		if err := w.route.run(replaced(tableRoute(f, markAsk, unix.RTN_UNICAST, index)), replaced(tableRoute(f, markHere, unix.RTN_LOCAL, 1))); err != nil {
+			return err
+		}
 	}
-	return w.route.run(requests...)
+	return nil
 }
 
 // leadMark is ip rule add priority P fwmark M lookup T [suppress_prefixlength 0].
@@ -244,10 +254,3 @@ func listenOut(family int) (fd int, err error) {
 // synAcks more are sent to a container that does not complete its connection, 7 seconds
 // long: it is at the other end of a veth.
 const synAcks = 2
-
-// passOut sends whole packets of whoever's.
-func passOut(family int) (int, error) {
-	// IPPROTO_RAW receives nothing, and wants the header of IP from us (raw(7)).
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
-	return fd, os.NewSyscallError("socket", err)
-}

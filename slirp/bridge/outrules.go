@@ -26,11 +26,13 @@ func (f *filter) outChains(t *nftables.Table, pre *nftables.Chain) {
 	f.fillOut()
 }
 
-// outForward lets SYNs of containers out by the tun, and answers in by it.
-func (f *filter) outForward(c *nftables.Chain) {
+// outForward lets SYNs of containers out by the tun, and answers in by it; and what the
+// relay has no room for to slirp4netns, through the chain counted.
+func (f *filter) outForward(c *nftables.Chain, counted rule) {
 	accept := verdict(expr.VerdictAccept)
 	f.rule(c, inBySet(f.outward), outBy(outDevice), accept)
 	f.rule(c, inBy(outDevice), accept)
+	f.rule(c, inBy(passDevice), outBy(f.way.Device), counted)
 }
 
 // relayed is a family whose connections go through a relay.

@@ -114,8 +114,9 @@ func (f *filter) forwardChain(t *nftables.Table) {
 	const code = unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED
 	f.refuse(c, destination(f.way.Prefix), code)
 	f.refuse(c, destination(uplink6), code)
-	f.rule(c, inBySet(f.outward), outBy(f.way.Device), rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: f.counted(t, code).Name}})
-	f.outForward(c)
+	counted := rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: f.counted(t, code).Name}}
+	f.rule(c, inBySet(f.outward), outBy(f.way.Device), counted)
+	f.outForward(c, counted)
 	f.refuse(c, rule{}, code)
 }
 

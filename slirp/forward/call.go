@@ -107,7 +107,7 @@ func (o *Outbound) dial(c *call) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err == nil {
 		c.fd = fd
-		if err = prepare(fd, alive); err == nil {
+		if err = prepare(fd, outside); err == nil {
 			to := sockaddr(c.to, six, 0)
 			if err = unix.Connect(fd, to); err == unix.EINPROGRESS {
 				// On the host itself the answer is there by now, and the second call takes it.
@@ -192,9 +192,5 @@ func (o *Outbound) pass(r route, syn []byte, now time.Time) {
 	}
 	o.passed[r] = now
 	o.startTicking()
-	fd, six := o.exit.Pass4, r.to.Addr().Is6()
-	if six {
-		fd = o.exit.Pass6
-	}
-	_ = unix.Sendto(fd, syn, 0, sockaddr(netip.AddrPortFrom(r.to.Addr(), 0), six, 0))
+	_, _ = unix.Write(o.exit.Pass, syn)
 }

@@ -12,7 +12,7 @@ import (
 
 // Exit are descriptors of N0's by which an Outbound is asked and answers; bridge.Out says
 // what each does. -1: not there. An Outbound owns them.
-type Exit struct{ Tun, Listen4, Listen6, Pass4, Pass6 int }
+type Exit struct{ Tun, Listen4, Listen6, Pass int }
 
 // Outbound carries what containers open by TCP to the world, ports the other way round:
 //
@@ -59,7 +59,7 @@ func NewOutbound(e Exit) (*Outbound, error) {
 	err := o.add(e.Tun, unix.EPOLLIN)
 	for _, fd := range []int{e.Listen4, e.Listen6} {
 		if err == nil && fd >= 0 {
-			if err = prepare(fd, alive); err == nil {
+			if err = prepare(fd, within); err == nil {
 				err = o.add(fd, unix.EPOLLIN)
 			}
 		}
@@ -72,13 +72,17 @@ func NewOutbound(e Exit) (*Outbound, error) {
 	return o, nil
 }
 
-// alive is how both sockets of a connection are set up; what a listener accepts inherits
-// it. If the keeper is killed it ends by RST, and nobody takes it for a whole answer;
+// Both sockets of a connection are set up so; what a listener accepts inherits it. If the
+// keeper is killed both end by RST (prepare), and nobody takes it for a whole answer;
 // urgent data is carried as any other, where it would be lost (tcp(7), SO_OOBINLINE).
-var alive = [][3]int{
-	{unix.SOL_TCP, unix.TCP_NODELAY, 1}, {unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-	{unix.SOL_TCP, unix.TCP_KEEPIDLE, keepIdle}, {unix.SOL_TCP, unix.TCP_KEEPINTVL, keepInterval}, {unix.SOL_TCP, unix.TCP_KEEPCNT, keepCount},
-}
+//
+// Of a container that vanished we know soon. Of the world we ask after two hours only
+// (tcp(7), tcp_keepalive_time): who sleeps or is offline for a while is not to be cut off.
+var (
+	outside = [][3]int{{unix.SOL_TCP, unix.TCP_NODELAY, 1}, {unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}}
+	within  = append(outside[:3:3], [][3]int{{unix.SOL_TCP, unix.TCP_KEEPIDLE, keepIdle},
+		{unix.SOL_TCP, unix.TCP_KEEPINTVL, keepInterval}, {unix.SOL_TCP, unix.TCP_KEEPCNT, keepCount}}...)
+)
 
 func prepare(fd int, options [][3]int) error {
 	for _, o := range options {
@@ -153,7 +157,7 @@ func (o *Outbound) run() {
 	for _, c := range o.calls {
 		o.forget(c)
 	}
-	for _, fd := range []int{o.exit.Tun, o.exit.Listen4, o.exit.Listen6, o.exit.Pass4, o.exit.Pass6} {
+	for _, fd := range []int{o.exit.Tun, o.exit.Listen4, o.exit.Listen6, o.exit.Pass} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}

@@ -238,7 +238,7 @@ func (p *pair) close(broken bool) {
 			reset(h.fd)
 		} else {
 			// What was sent is still to arrive: no RST, which sockets of an Outbound have
-			// as their end (alive).
+			// as their end (prepare).
 			_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 			_ = unix.Close(h.fd)
 		}
