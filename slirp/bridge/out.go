@@ -18,8 +18,8 @@ import (
 // own TCP does, for a third of the processor time. This file is its way in and out of
 // N0; the rules are in outrules.go.
 //
-//	bridge ── SYN, markAsk ── rule 1001 ──► rc-out ──► the relay: connects on the host
-//	listener ◄─ tproxy, markHere, rule 1002 ─ rc-out ◄── the same SYN, when that works
+//	bridge ── SYN, markAsk ── rule 1001 ──► tcp-out ─► the relay: connects on the host
+//	listener ◄─ tproxy, markHere, rule 1002 ─ tcp-out ◄─ the same SYN, when that works
 //	bridge ── all after it, markHere, rule 1002 ──► the relay's socket
 //
 // So nobody is connected inside who is not outside, and a refusal is one.
@@ -36,7 +36,7 @@ const (
 
 // outDevice is the tun by which the relay is asked and answers, passDevice one that it
 // only writes to.
-const outDevice, passDevice = "rc-out", "rc-pass"
+const outDevice, passDevice = "tcp-out", "tcp-pass"
 
 // Out is what a relay of outgoing TCP needs of N0: descriptors that its owner closes.
 // A number below zero: not there (no IPv6).
@@ -68,8 +68,8 @@ func (o *Out) Close() {
 func (w *World) OpenOut(ipv6 bool) (*Out, error) {
 	o := &Out{-1, -1, -1, -1}
 	var err error
-	// The tun of a keeper that was killed goes with its descriptor, a moment later. Others
-	// need the thread meanwhile.
+	// A keeper that was killed has the tun until its descriptors are closed. Others need
+	// the thread meanwhile.
 	for end := time.Now().Add(time.Second); ; time.Sleep(2 * time.Millisecond) {
 		err = w.Do(func() error { return w.openOut(o, ipv6 && w.ipv6) })
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
@@ -113,7 +113,9 @@ func (w *World) Lead(o *Out) error {
 	return nil
 }
 
-// openTun makes one and brings it up; EBUSY: there is one of that name.
+// openTun makes one, or takes the one that is there, and brings it up; EBUSY: somebody
+// has it. It stays when we end: to take a link away takes the kernel 30 ms each, in which
+// the sockets of a keeper that was killed still swallow questions of DNS.
 func (w *World) openTun(name string, six bool) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -123,6 +125,9 @@ func (w *World) openTun(name string, six bool) (int, error) {
 	if err == nil {
 		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
+	}
+	if err == nil {
+		err = unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1)
 	}
 	if err == nil {
 		err = w.raiseTun(name, six)
