@@ -94,6 +94,7 @@ func TestManyConnectionsOut(t *testing.T) {
 	relayed(t, "busy")
 	addr := outward(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	pid := keeper(t)
+	eventually(t, 5*time.Second, "there is a slirp4netns", func() bool { return len(of("slirp4netns")) == 1 }) // not between two lives
 	before, slirp := look(t, pid), look(t, of("slirp4netns")[0])
 	n := choose(1000, 8000)
 	done := begin("exec", "busy", "/peer", "hold", addr, strconv.Itoa(n), "2")
