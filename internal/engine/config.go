@@ -3,10 +3,10 @@ package engine
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/trace"
@@ -17,7 +17,7 @@ import (
 func (e *Engine) LoadConfig(id string) (*start.Config, error) {
 	defer trace.Begin("load config.json").End()
 	op := "read the configuration of container " + shortID(id)
-	data, err := os.ReadFile(filepath.Join(e.Store.ContainerDir(id), "config.json"))
+	data, err := linux.ReadFile(filepath.Join(e.Store.ContainerDir(id), "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint.New(op, rootCause(err), "it was made by an older rc: make it again with `rc run`")
 	}

@@ -56,8 +56,7 @@ func (e *Engine) Exec(ref string, o *spec.ExecOptions, s Streams) (int, error) {
 	}
 	t.begun = func() {
 		line := strings.Join(o.Command, " ") // moby, daemon/exec.go
-		e.event(&entry.Container, "exec_create: "+line, map[string]string{"execID": q.ExecID})
-		e.event(&entry.Container, "exec_start: "+line, map[string]string{"execID": q.ExecID})
+		e.events(&entry.Container, map[string]string{"execID": q.ExecID}, "exec_create: "+line, "exec_start: "+line)
 	}
 	return t.run(s, o.TTY, o.Interactive)
 }
