@@ -56,7 +56,12 @@ func ask(args []string) error {
 		return err
 	}
 	defer c.Close()
-	a, err := exchange(c, args[0], kind, 3*time.Second)
+	// As the C library does (resolv.conf(5), attempts): a question that a keeper had when
+	// it was killed is not answered.
+	a, err := exchange(c, args[0], kind, time.Second)
+	for try := 0; errors.Is(err, os.ErrDeadlineExceeded) && try < 2; try++ {
+		a, err = exchange(c, args[0], kind, time.Second)
+	}
 	// Nobody listens: a keeper was killed, and its successor is a moment away.
 	for try := 0; errors.Is(err, unix.ECONNREFUSED) && try < 20; try++ {
 		time.Sleep(50 * time.Millisecond)
