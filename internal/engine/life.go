@@ -80,6 +80,10 @@ func (e *Engine) look(id string) (*Entry, error) {
 		return nil, err
 	}
 	if !alive {
+		c, st, perr := e.peek(id)
+		if settled(c, st, perr) {
+			return entryOf(c, st, false), nil
+		}
 		err = e.reconcile(id)
 	}
 	var unsaved *unsavedState
@@ -97,10 +101,15 @@ func (e *Engine) look(id string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return entryOf(c, st, alive), nil
+}
+
+// entryOf is a container with the state that its folder holds, none if it has none.
+func entryOf(c *record.Container, st *record.State, alive bool) *Entry {
 	if st == nil {
 		st = &record.State{Status: record.Created}
 	}
-	return &Entry{*c, *st, alive || shimLives(st)}, nil
+	return &Entry{*c, *st, alive || shimLives(st)}
 }
 
 // shimLives looks at the process itself. Its lock says the same, except where a

@@ -20,8 +20,8 @@ import (
 // (it has lost its streams), its fate recorded, and its restart policy obeyed.
 func (e *Engine) reconcile(id string) error {
 	c, st, err := e.peek(id)
-	if err == nil && c != nil && (c.MachineID != record.MachineID() || atRest(st)) {
-		return nil // another host's, or nothing to repair
+	if settled(c, st, err) {
+		return nil
 	}
 	lock, err := e.Store.TakeLife(id)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -51,6 +51,12 @@ func (e *Engine) reconcile(id string) error {
 		return e.erase(id, c, true)
 	}
 	return e.recordEnd(c, st)
+}
+
+// settled tells whether what peek read needs no repair by us: it is another host's,
+// or at rest.
+func settled(c *record.Container, st *record.State, err error) bool {
+	return err == nil && c != nil && (c.MachineID != record.MachineID() || atRest(st))
 }
 
 // atRest tells whether a state is one that no process has to keep true: it has
