@@ -211,6 +211,10 @@ func (s *shim) create() error {
 	s.settleProgram()
 	if s.calledAhead() {
 		if err := s.awaitNetwork(attached); err != nil {
+			// An init that gives up takes its namespaces along: then it says why.
+			if ierr := s.awaitReady(); ierr != nil {
+				return ierr
+			}
 			return err
 		}
 		attached = nil
