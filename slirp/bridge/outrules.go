@@ -72,15 +72,15 @@ func relayedBy(o *Out) (list []relayed, err error) {
 
 // lead replaces the rules by those for o, or none.
 func (f *filter) lead(o *Out) error {
-	before := f.relays
-	f.relays = nil
+	var list []relayed
 	if o != nil {
-		list, err := relayedBy(o)
-		if err != nil {
+		var err error
+		if list, err = relayedBy(o); err != nil {
 			return err
 		}
-		f.relays = list
 	}
+	before := f.relays
+	f.relays = list
 	f.conn.FlushChain(f.outgoing)
 	f.conn.FlushChain(f.sent)
 	f.fillOut()
