@@ -1,8 +1,8 @@
 // rc runs containers for people without root. This file is the list of commands
 // and the one place where an error becomes an exit code.
 //
-// The runtime shall not read its cgroup's limit once a second, nor name its
-// mappings: a fourth of the system calls of `rc --version`.
+// The runtime shall not read its cgroup's limit once a second, nor name its mappings
+// (prctl(2), PR_SET_VMA), a system call each.
 //
 //go:debug updatemaxprocs=0
 //go:debug decoratemappings=0
