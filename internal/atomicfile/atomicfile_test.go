@@ -222,3 +222,31 @@ func TestKilledWriter(t *testing.T) {
 		}
 	}
 }
+
+// A new file has its mode whatever the caller's mask, and never takes another's place.
+func TestMake(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"hosts": 0o644, "record": 0o600} {
+		path := filepath.Join(dir, name)
+		must(t, Make(path, []byte("text"), mode))
+		got, err := os.ReadFile(path)
+		must(t, err)
+		if st, err := os.Lstat(path); err != nil || st.Mode() != mode || string(got) != "text" {
+			t.Errorf("%q, mode %v, %v", got, st.Mode(), err)
+		}
+		if err := Make(path, []byte("other"), mode); !errors.Is(err, os.ErrExist) {
+			t.Errorf("in the place of another: %v", err)
+		}
+	}
+	must(t, os.Symlink("hosts", dir+"/link"))
+	if err := Make(dir+"/link", []byte("x"), 0o600); !errors.Is(err, os.ErrExist) {
+		t.Errorf("through a link: %v", err)
+	}
+	if got, _ := os.ReadFile(dir + "/hosts"); string(got) != "text" {
+		t.Errorf("%q", got)
+	}
+	if err := Make(dir+"/none/f", nil, 0o600); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a folder: %v", err)
+	}
+}
