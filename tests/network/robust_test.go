@@ -54,7 +54,11 @@ func TestKeeperKilledDuringALoneStart(t *testing.T) {
 		b := begin("run", "--name", name, "--network", "alone", "-p", "127.0.0.1::80", image, "ask", name)
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
 		_ = unix.Kill(pid, unix.SIGKILL)
-		if err := b.wait(); err != nil {
+		err := b.wait()
+		if b.err.Len() > 0 {
+			t.Logf("start %d: %s", n, b.err.String())
+		}
+		if err != nil {
 			t.Errorf("start %d: %v", n, err)
 		} else if !strings.Contains(b.out.String(), "Success") {
 			t.Errorf("start %d asked for its own name and got %q", n, b.out.String())

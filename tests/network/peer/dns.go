@@ -58,14 +58,19 @@ func ask(args []string) error {
 	defer c.Close()
 	// As the C library does (resolv.conf(5), attempts): a question that a keeper had when
 	// it was killed is not answered.
+	began := time.Now()
 	a, err := exchange(c, args[0], kind, time.Second)
-	for try := 0; errors.Is(err, os.ErrDeadlineExceeded) && try < 2; try++ {
-		a, err = exchange(c, args[0], kind, time.Second)
-	}
-	// Nobody listens: a keeper was killed, and its successor is a moment away.
-	for try := 0; errors.Is(err, unix.ECONNREFUSED) && try < 20; try++ {
-		time.Sleep(50 * time.Millisecond)
-		a, err = exchange(c, args[0], kind, 3*time.Second)
+	for lost, refused := 0, 0; err != nil && lost < 3 && refused < 20; a, err = exchange(c, args[0], kind, time.Second) {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			lost++
+		case errors.Is(err, unix.ECONNREFUSED): // nobody listens: the next keeper is a moment away
+			refused++
+			time.Sleep(50 * time.Millisecond)
+		default:
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "asked again after %v: %v\n", time.Since(began), err)
 	}
 	if err != nil {
 		return err
