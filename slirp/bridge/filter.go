@@ -51,6 +51,7 @@ type filter struct {
 	source           *nftables.Set   // bridge: jump to its chain
 	sender4, sender6 *nftables.Set   // port . MAC . address
 	outgoing, sent   *nftables.Chain // empty without relays
+	asking4, asking6 *nftables.Set   // who sends SYNs to the world
 	relays           []relayed
 	way              Way // as the rules have it
 	queued           int // messages since the last flush, about

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -22,6 +23,8 @@ import (
 func (f *filter) outChains(t *nftables.Table, pre *nftables.Chain) {
 	f.outgoing = f.conn.AddChain(&nftables.Chain{Table: t, Name: "outgoing"})
 	f.rule(pre, rule{&expr.Verdict{Kind: expr.VerdictJump, Chain: f.outgoing.Name}})
+	f.asking4 = f.set(nftables.Set{Table: t, Name: "asking4", Dynamic: true, HasTimeout: true, Size: 1 << 16, KeyType: nftables.TypeIPAddr})
+	f.asking6 = f.set(nftables.Set{Table: t, Name: "asking6", Dynamic: true, HasTimeout: true, Size: 1 << 16, KeyType: nftables.TypeIP6Addr})
 	f.sent = f.chain(t, "sent", nftables.ChainHookOutput, nftables.ChainPriorityRaw, nftables.ChainPolicyAccept)
 	f.fillOut()
 }
@@ -48,6 +51,23 @@ func (r relayed) notGate(f *filter) rule {
 		return append(bridgeAnd(offDest4, 4), notIn(f.gate4)...)
 	}
 	return append(bridgeAnd(offDest6, 16), notIn(f.gate6)...)
+}
+
+// One address's SYNs in a second, and in a row. The tun holds 500 packets, of everybody: who
+// floods it with 100,000 a second would leave to another one connection in a second. An
+// idle processor answers this many.
+const askRate, askBurst = 10_000, 5_000
+
+// tooMany matches what is above it:
+//
+//	update @asking4 { ip saddr timeout 1m limit rate over 10000/second burst 5000 packets }
+func (r relayed) tooMany(f *filter) rule {
+	set, load := f.asking4, payload(network3, offSource4, 4, reg0)
+	if r.family == unix.NFPROTO_IPV6 {
+		set, load = f.asking6, payload(network3, offSource6, 16, reg0)
+	}
+	return rule{load, &expr.Dynset{SrcRegKey: reg0, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Minute,
+		Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: askRate, Burst: askBurst, Unit: expr.LimitTimeSecond, Over: true}}}}
 }
 
 // relayedBy are the families that o has a listener for.
@@ -101,6 +121,7 @@ func (f *filter) fillOut() {
 	}
 	f.rule(f.outgoing, inBy(outDevice), rule{&expr.Notrack{}}, accept)
 	for _, r := range f.relays {
+		f.rule(f.outgoing, inBySet(f.outward), nfproto(r.family), tcp, syn(), r.tooMany(f), verdict(expr.VerdictDrop))
 		f.rule(f.outgoing, inBySet(f.outward), nfproto(r.family), tcp, syn(), r.notGate(f), mark(markAsk), accept)
 	}
 	// Established ones, half-made ones and those in TIME_WAIT; the listeners have another

@@ -6,7 +6,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,16 +269,17 @@ func TestOutboundFlood(t *testing.T) {
 func TestOutboundPasses(t *testing.T) {
 	s := newOutScene(t)
 	in, at := s.join(outNetwork(false))
-	full := maxSockets
-	maxSockets = 0
-	defer func() { maxSockets = full }()
+	taken := maxSockets
+	sockets.Add(taken) // by others
+	defer func() { sockets.Add(-taken) }()
 	r := route{netip.AddrPortFrom(at.IP, 4001), netip.MustParseAddrPort(host4 + ":80")}
 	for range 2 {
 		rawSYN(t, in, r)
 		if !s.seen(2*time.Second, func(ip []byte) bool { return isSYN(ip, "10.0.2.100:") }) {
 			t.Error("it does not arrive at the tap")
 		}
-		maxSockets = full
+		sockets.Add(-taken) // now there would be room
+		taken = 0
 	}
 	in.in(func() {
 		c, err := net.Dial("udp", host4+":53")
@@ -346,4 +350,60 @@ func TestCallsEnd(t *testing.T) {
 			t.Errorf("%+v", k)
 		}
 	}
+}
+
+// Of a flood of SYNs without end no more come to the relay than it can answer.
+func TestOutboundFloodWithoutEnd(t *testing.T) {
+	s := newOutScene(t)
+	n := outNetwork(false)
+	hostile, at := s.join(n)
+	honest, _ := s.join(n)
+	addr := atHost(t, host4, echoTCP)
+	var over atomic.Bool
+	sent := make(chan int)
+	go hostile.in(func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			t.Error(err)
+		}
+		refused := netip.MustParseAddrPort(host4 + ":9")
+		count := 0
+		for ; !over.Load(); count++ {
+			r := route{netip.AddrPortFrom(at.IP, uint16(1000+count%60000)), refused}
+			_ = unix.Sendto(fd, makeSYN(r, 1), 0, sockaddr(refused, false, 0))
+		}
+		_ = unix.Close(fd)
+		go func() { sent <- count }()
+	})
+	began, made := time.Now(), 0
+	for ; time.Since(began) < time.Second; made++ {
+		c, err := dialFrom(honest.in, "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	over.Store(true)
+	came, took := s.came(), time.Since(began)
+	t.Logf("%d connections, beside %d SYNs, of which %d came in %v", made, <-sent, came, took)
+	if limit := 6000 + 11000*took.Seconds() + float64(made); float64(came) > limit {
+		t.Errorf("%d SYNs came to the relay, at most %.0f should", came, limit)
+	}
+}
+
+// came is how many packets were for the relay, those that were lost included.
+func (s *outScene) came() (n int) {
+	s.t.Helper()
+	mustIn(s.t, s.world, func() error {
+		table, err := os.ReadFile("/proc/thread-self/net/dev")
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); f[0] == "tcp-out:" { // proc_pid_net(5): the ninth after it is what was sent
+				sent, _ := strconv.Atoi(f[10])
+				lost, _ := strconv.Atoi(f[12])
+				n = sent + lost
+			}
+		}
+		return err
+	})
+	return n
 }
