@@ -81,7 +81,7 @@ func (e *Engine) look(id string) (*Entry, error) {
 	}
 	if !alive {
 		c, st, perr := e.peek(id)
-		if settled(c, st, perr) {
+		if sound(c, st, perr) {
 			return entryOf(c, st, false), nil
 		}
 		err = e.reconcile(id)
@@ -105,11 +105,13 @@ func (e *Engine) look(id string) (*Entry, error) {
 }
 
 // entryOf is a container with the state that its folder holds, none if it has none.
+// A shim that has recorded the end and given up its lock may still be cleaning up:
+// the container is over for everybody.
 func entryOf(c *record.Container, st *record.State, alive bool) *Entry {
 	if st == nil {
 		st = &record.State{Status: record.Created}
 	}
-	return &Entry{*c, *st, alive || shimLives(st)}
+	return &Entry{*c, *st, alive || !atRest(st) && shimLives(st)}
 }
 
 // shimLives looks at the process itself. Its lock says the same, except where a

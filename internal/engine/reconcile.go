@@ -20,7 +20,7 @@ import (
 // (it has lost its streams), its fate recorded, and its restart policy obeyed.
 func (e *Engine) reconcile(id string) error {
 	c, st, err := e.peek(id)
-	if settled(c, st, err) {
+	if sound(c, st, err) {
 		return nil
 	}
 	lock, err := e.Store.TakeLife(id)
@@ -53,9 +53,9 @@ func (e *Engine) reconcile(id string) error {
 	return e.recordEnd(c, st)
 }
 
-// settled tells whether what peek read needs no repair by us: it is another host's,
+// sound tells whether what peek read needs no repair by us: it is another host's,
 // or at rest.
-func settled(c *record.Container, st *record.State, err error) bool {
+func sound(c *record.Container, st *record.State, err error) bool {
 	return err == nil && c != nil && (c.MachineID != record.MachineID() || atRest(st))
 }
 
