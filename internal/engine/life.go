@@ -7,7 +7,6 @@ import (
 	"os"
 	"sort"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,21 +114,10 @@ func entryOf(c *record.Container, st *record.State, alive bool) *Entry {
 }
 
 // shimLives looks at the process itself. Its lock says the same, except where a
-// logout took the runtime folder away from under it.
+// logout took the runtime folder away from under it, and while a killed one is on its
+// way out.
 func shimLives(st *record.State) bool {
-	return st != nil && st.ShimPID > 0 && !dying(st.ShimPID) &&
-		linux.Identity{PID: st.ShimPID, StartTime: st.ShimStart, BootID: st.BootID}.Alive()
-}
-
-// dying tells whether a process was killed although its last threads are still on
-// their way out: the kernel calls it alive until then, and its lock is held.
-func dying(pid int) bool {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // proc_pid_stat(5): state follows the name
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+	return st != nil && st.ShimPID > 0 && linux.Identity{PID: st.ShimPID, StartTime: st.ShimStart, BootID: st.BootID}.Runs()
 }
 
 // hidden tells whether a process exists that /proc does not show (proc(5),

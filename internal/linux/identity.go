@@ -65,6 +65,22 @@ func (id Identity) Alive() bool {
 	return err == nil && n == 0
 }
 
+// Runs is Alive by one look at /proc, for whoever needs no hold on the process. One
+// that was killed does not run, although its last threads may still be on their way
+// out.
+func (id Identity) Runs() bool {
+	if boot, err := BootID(); err != nil || boot != id.BootID {
+		return false
+	}
+	data, err := ReadFile("/proc/" + strconv.Itoa(id.PID) + "/stat")
+	if err != nil {
+		return false
+	}
+	state := bytes.TrimSpace(data[bytes.LastIndexByte(data, ')')+1:]) // proc_pid_stat(5)
+	start, err := startTime(data)
+	return err == nil && start == id.StartTime && state[0] != 'Z' && state[0] != 'X'
+}
+
 // StartTime is when pid started, in clock ticks after boot.
 func StartTime(pid int) (uint64, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

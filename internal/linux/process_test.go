@@ -86,7 +86,7 @@ func TestIdentity(t *testing.T) {
 	cmd := sleeper(t)
 	id, err := IdentityOf(cmd.Process.Pid)
 	must(t, err)
-	if !id.Alive() || id.StartTime == 0 || id.BootID == "" {
+	if !id.Alive() || !id.Runs() || id.StartTime == 0 || id.BootID == "" {
 		t.Errorf("%+v", id)
 	}
 	for name, other := range map[string]Identity{
@@ -95,7 +95,7 @@ func TestIdentity(t *testing.T) {
 		"no process":   {1 << 22, id.StartTime, id.BootID},
 		"zero":         {},
 	} {
-		if f, err := other.Open(); err == nil || other.Alive() {
+		if f, err := other.Open(); err == nil || other.Alive() || other.Runs() {
 			t.Errorf("%s: opened %v, %v", name, f, err)
 		} else if name != "zero" && !errors.Is(err, unix.ESRCH) {
 			t.Errorf("%s: %v, want ESRCH", name, err)
@@ -106,7 +106,7 @@ func TestIdentity(t *testing.T) {
 	must(t, err) // a zombie can be opened
 	defer f.Close()
 	must(t, WaitPidfd(f))
-	if id.Alive() {
+	if id.Alive() || id.Runs() {
 		t.Error("a zombie is alive")
 	}
 	_ = cmd.Wait()
