@@ -44,7 +44,7 @@ func drill(t *testing.T, rounds int) {
 		args := verb(t)
 		verbs[args[0]]++
 		r := background(args...)
-		hit := strikeAny(time.Duration(random.Int64N(int64(60*time.Millisecond))), len(args)+n)
+		hit := strikeAny(time.Duration(random.Int64N(int64(2*oneStart()))), len(args)+n)
 		hits[hit]++
 		res, ended := r.end()
 		when := fmt.Sprintf("round %d: %v while %q was killed", n, args, hit)

@@ -96,8 +96,8 @@ func kill(t *testing.T, n int, w way, kind string) string {
 		args = append(args, "--rm")
 	}
 	r := background(append(args, image, "sleep", "0.4")...)
-	// Half of them in the first 30 ms, in which a container is built.
-	late := 30 * time.Millisecond
+	// Half of them in the time in which a container is built.
+	late := oneStart()
 	switch {
 	case kind == "rc-boot":
 		late = 3 * time.Millisecond // its whole life
