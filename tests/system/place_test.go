@@ -83,6 +83,12 @@ func (p *place) boots(name string, flags ...string) {
 func (p *place) up(name string) {
 	p.t.Helper()
 	var last reply
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s, asked last: %q (%d)\n%s", name, last.out, last.code,
+				p.sh("rc ps -a; rc logs %s | tail -n 20; rc exec %s sh -c 'systemctl list-jobs --no-pager; systemctl --failed --no-pager'", name, name).out)
+		}
+	}()
 	p.within(60*time.Second, name+" boots", func() bool {
 		last = p.sh("rc exec %s systemctl is-system-running", name)
 		return last.out == "running" || last.out == "degraded"

@@ -165,10 +165,11 @@ func run(block, name string) string {
 	return "false # the README starts no " + name
 }
 
-// restart: each keeps its address and its ports, and the others go on.
+// restart: each keeps its addresses, its names and its ports, and the others go on. The
+// id of its endpoint is another one, as Docker's is.
 func (s *shop) restart() {
 	for _, name := range images {
-		settings := "rc inspect -f '{{json .NetworkSettings.Networks}} {{json .NetworkSettings.Ports}}' " + name
+		settings := "rc inspect -f '{{range .NetworkSettings.Networks}}{{.NetworkID}} {{.IPAddress}} {{.MacAddress}} {{json .DNSNames}}{{end}} {{json .NetworkSettings.Ports}}' " + name
 		before := s.must(settings)
 		s.must("rc restart " + name)
 		if after := s.must(settings); after != before {
