@@ -180,7 +180,7 @@ func (a *auditor) names() {
 
 // leftovers are what may remain of a store from which everything was removed, as
 // patterns of paths below it.
-const leftovers = `find . -mindepth 2 \( -path './hosts/*' -o -path './cache/*' -o -path './storage/*' \) -prune -o -path './*/.lock' -o -print`
+const leftovers = `find . -mindepth 2 \( -path './hosts/*' -o -path './cache/*' -o -path './storage/*' -o -path './places/*' \) -prune -o -path './*/.lock' -o -print`
 
 // clear removes everything and looks for what is left.
 func (a *auditor) clear() {

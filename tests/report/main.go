@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"sort"
 	"strings"
 )
@@ -188,6 +189,7 @@ func (r *report) failedBelow(keys []string, t *test) bool {
 
 func (r *report) fail(t *test, pkg string) {
 	r.fails = append(r.fails, strings.TrimSpace("failed "+shortName(pkg)+" "+t.name))
+	r.fails = append(r.fails, cause(t.output)...)
 	_, _ = fmt.Fprintf(r.out, "--- failed: %s %s\n", shortName(pkg), t.name)
 	for path, lines := range r.builds {
 		if t.name == "" && strings.HasPrefix(path, pkg) {
@@ -196,6 +198,28 @@ func (r *report) fail(t *test, pkg string) {
 	}
 	_, _ = fmt.Fprint(r.out, strings.Join(t.output, ""))
 }
+
+// causeLines and causeBytes bound what the list at the end repeats of a failure.
+const causeLines, causeBytes = 6, 300
+
+// cause is what a failed test itself said first, without what it showed beside that:
+// a guest's console is long, and the list at the end may be all that is read.
+func cause(output []string) (lines []string) {
+	for _, line := range output {
+		text := strings.TrimSpace(line)
+		if position, _, _ := strings.Cut(text, ": "); len(lines) == 0 && !said.MatchString(position) {
+			continue
+		}
+		if len(lines) == causeLines || strings.HasPrefix(text, "--- ") {
+			break
+		}
+		lines = append(lines, "    "+text[:min(len(text), causeBytes)])
+	}
+	return lines
+}
+
+// said is the position that package testing puts before what a test says.
+var said = regexp.MustCompile(`^\w+_test\.go:\d+$`)
 
 // reason is what a skipped test said last, without its position.
 func reason(output []string) string {

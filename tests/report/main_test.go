@@ -72,6 +72,18 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+func TestFailuresAreListedWithTheirCause(t *testing.T) {
+	var lines []string
+	for _, said := range []string{"=== RUN TestA", "    a_test.go:7: seed=3", "    a_test.go:9: this is left:", "        ./places", "        ./b", "        ./c", "        ./d", "        ./e", "--- FAIL: TestA"} {
+		lines = append(lines, `{"Action":"output","Package":"p","Test":"TestA","Output":"`+said+`\n"}`)
+	}
+	out, _ := summary(t, append(lines, `{"Action":"fail","Package":"p","Test":"TestA"}`, `{"Action":"fail","Package":"p"}`)...)
+	want := "failed p TestA\n    a_test.go:7: seed=3\n    a_test.go:9: this is left:\n    ./places\n    ./b\n    ./c\n    ./d\n0 passed, 1 failed, 0 skipped\n"
+	if !strings.HasSuffix(out, want) {
+		t.Errorf("%s\nwant at the end:\n%s", out, want)
+	}
+}
+
 func TestNothingRan(t *testing.T) {
 	if out, ok := summary(t, `{"Action":"skip","Package":"p"}`); ok || !strings.Contains(out, "no test ran") {
 		t.Error(out)
