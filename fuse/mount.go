@@ -54,7 +54,7 @@ func Mount(d Driver, r Rootfs) (*Mounted, error) {
 		if i == len(order)-1 {
 			return nil, refusal(err, whys)
 		}
-		whys = append(whys, string(d)+": "+reason(err))
+		whys = append(whys, string(d)+": "+hint.Reason(err).Error())
 	}
 	panic("unreachable: choose returns at least one driver")
 }
@@ -164,15 +164,6 @@ func writeFix(err error) string {
 		return "choose a store that can be written to with --root"
 	}
 	return ""
-}
-
-// reason is an error without its advice, for lists of reasons.
-func reason(err error) string {
-	var h *hint.Error
-	if errors.As(err, &h) {
-		return h.Err.Error()
-	}
-	return err.Error()
 }
 
 // refusal is the last driver's error, with the reasons of those before it.

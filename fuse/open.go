@@ -19,7 +19,7 @@ func Open(dir string) (*Mounted, error) {
 	op := fmt.Sprintf("open root file system %q", dir)
 	at, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, hint.New(op, errno(err), openFix(err))
+		return nil, hint.New(op, hint.Errno(err), openFix(err))
 	}
 	defer at.Close()
 	tree, err := linux.CloneTree(at)
@@ -31,15 +31,6 @@ func Open(dir string) (*Mounted, error) {
 		return nil, hint.New(op, err, "")
 	}
 	return &Mounted{FD: tree}, nil
-}
-
-// errno is the bare errno of err where the object is named around it anyway.
-func errno(err error) error {
-	var e unix.Errno
-	if errors.As(err, &e) {
-		return e
-	}
-	return err
 }
 
 func openFix(err error) string {

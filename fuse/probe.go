@@ -31,7 +31,7 @@ func Probe(dir string) []Finding {
 func probe(d Driver, dir string) (why string, err error) {
 	tmp, err := os.MkdirTemp(dir, ".rc-probe-")
 	if err != nil {
-		return "", hint.New(fmt.Sprintf("write to %q", dir), errno(err), writeFix(err))
+		return "", hint.New(fmt.Sprintf("write to %q", dir), hint.Errno(err), writeFix(err))
 	}
 	defer func() {
 		// With an error of its own, that of the removal would hide the cause.
@@ -42,7 +42,7 @@ func probe(d Driver, dir string) (why string, err error) {
 	r, err := toy(d, tmp)
 	if err != nil {
 		// fuse-overlayfs below us takes both kinds of whiteout for its own.
-		return "", hint.New(fmt.Sprintf("unpack an image with whiteouts in %q", dir), errno(err), toyFix(err))
+		return "", hint.New(fmt.Sprintf("unpack an image with whiteouts in %q", dir), hint.Errno(err), toyFix(err))
 	}
 	m, err := Mount(d, r)
 	if err != nil {

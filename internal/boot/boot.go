@@ -134,7 +134,7 @@ func (b *box) attachRoot() error {
 	}
 	defer unix.Close(at)
 	if err := unix.MoveMount(int(b.root.Fd()), "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
-		return hint.New("attach the root file system", errnoOf(err), "")
+		return hint.New("attach the root file system", hint.Errno(err), "")
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (b *box) writeSysctls() error {
 			continue // inside a container, with --pid=host: that /proc is the outer one's
 		}
 		if err != nil {
-			return hint.New(fmt.Sprintf("set --sysctl %s=%s", key, value), errnoOf(err), "check the name and value with `sysctl` on the host; only namespaced settings can be set")
+			return hint.New(fmt.Sprintf("set --sysctl %s=%s", key, value), hint.Errno(err), "check the name and value with `sysctl` on the host; only namespaced settings can be set")
 		}
 	}
 	return nil
@@ -259,14 +259,4 @@ func (b *box) ready(conv *stage.Conn) error {
 		return fmt.Errorf("unexpected message %q", reply.Kind)
 	}
 	return nil
-}
-
-// errnoOf reduces an error to its errno, where the path around it would repeat
-// what the refusal already names.
-func errnoOf(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
 }

@@ -34,7 +34,7 @@ func (b *box) populateDev() error {
 	defer dev.Close()
 	for _, name := range DeviceNodes {
 		if err := b.addDevice(dev, name); err != nil {
-			return hint.New("make /dev/"+name, errnoOf(err), "")
+			return hint.New("make /dev/"+name, hint.Errno(err), "")
 		}
 	}
 	for _, l := range devLinks {
@@ -87,7 +87,7 @@ func (b *box) maskPaths() error {
 			_ = f.Close()
 		}
 		if err != nil {
-			return hint.New("mask "+p, errnoOf(err), "")
+			return hint.New("mask "+p, hint.Errno(err), "")
 		}
 	}
 	if cover != nil {
@@ -95,7 +95,7 @@ func (b *box) maskPaths() error {
 	}
 	for _, p := range b.cfg.Spec.Linux.ReadonlyPaths {
 		if err := b.protect(p); err != nil {
-			return hint.New("make "+p+" read-only", errnoOf(err), "")
+			return hint.New("make "+p+" read-only", hint.Errno(err), "")
 		}
 	}
 	return nil
@@ -211,11 +211,11 @@ func (b *box) bindConsole(slave *os.File) error {
 	defer target.Close()
 	clone, err := linux.OpenTree(int(slave.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
-		return hint.New("clone the terminal", errnoOf(err), "")
+		return hint.New("clone the terminal", hint.Errno(err), "")
 	}
 	defer clone.Close()
 	if err := linux.MoveMount(clone, target); err != nil {
-		return hint.New("attach /dev/console", errnoOf(err), "")
+		return hint.New("attach /dev/console", hint.Errno(err), "")
 	}
 	return nil
 }

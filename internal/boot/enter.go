@@ -58,7 +58,7 @@ func (b *box) connectStreams() error {
 	if !b.cfg.Spec.Process.Terminal && !b.cfg.Inside.Stdin {
 		null, err := openNothing()
 		if err != nil {
-			return hint.New("open the container's /dev/null", errnoOf(err), "")
+			return hint.New("open the container's /dev/null", hint.Errno(err), "")
 		}
 		defer unix.Close(null)
 		if err := unix.Dup3(null, 0, 0); err != nil {
@@ -108,7 +108,7 @@ func (b *box) newKeyring() error {
 		owner = int(b.cfg.Inside.Keyring)
 	}
 	if err := linux.JoinSessionKeyring(owner); err != nil {
-		return hint.New("make a session keyring", errnoOf(err), "the quota is full: sudo sysctl kernel.keys.maxkeys=2000")
+		return hint.New("make a session keyring", hint.Errno(err), "the quota is full: sudo sysctl kernel.keys.maxkeys=2000")
 	}
 	return nil
 }
@@ -121,8 +121,8 @@ func (b *box) restrictScope() error {
 		return nil
 	}
 	err := linux.RestrictScope(linux.ScopeAbstractSocket)
-	if err != nil && errnoOf(err) != unix.ENOTSUP {
-		return hint.New("keep away from the host's abstract sockets", errnoOf(err), "")
+	if err != nil && hint.Errno(err) != unix.ENOTSUP {
+		return hint.New("keep away from the host's abstract sockets", hint.Errno(err), "")
 	}
 	return nil
 }

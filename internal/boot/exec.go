@@ -119,7 +119,7 @@ func (b *box) openMaster() (*os.File, error) {
 	const op = "open a terminal in the container"
 	master, err := os.OpenFile("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, hint.New(op, errnoOf(err), "leave out -t, or leave /dev/pts to rc")
+		return nil, hint.New(op, hint.Errno(err), "leave out -t, or leave /dev/pts to rc")
 	}
 	var st unix.Stat_t
 	var fs unix.Statfs_t

@@ -29,7 +29,7 @@ func (b *box) prepareMachineID() error {
 	case errors.Is(err, unix.EROFS), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENXIO):
 		return nil // the image's own arrangement, or a folder of the user's that is read-only
 	case err != nil:
-		return hint.New("prepare "+machineID, errnoOf(err), "mount a file there: -v FILE:"+machineID)
+		return hint.New("prepare "+machineID, hint.Errno(err), "mount a file there: -v FILE:"+machineID)
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
@@ -40,7 +40,7 @@ func (b *box) prepareMachineID() error {
 		return err
 	}
 	if err := f.Truncate(0); err != nil {
-		return hint.New("prepare "+machineID, errnoOf(err), "")
+		return hint.New("prepare "+machineID, hint.Errno(err), "")
 	}
 	return nil
 }

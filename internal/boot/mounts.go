@@ -131,7 +131,7 @@ func (b *box) mountNew(m *specs.Mount) error {
 		}
 	}
 	if err := linux.MoveMount(f, target); err != nil {
-		return hint.New(op, errnoOf(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	return nil
 }
@@ -180,13 +180,13 @@ func (b *box) mountBind(i int, m *specs.Mount, fresh bool) error {
 	}
 	o := parseOptions(m.Options)
 	if err := linux.SetPropagation(tree, o.propagation, true); err != nil {
-		return hint.New(op, errnoOf(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	if err := setAttributes(tree, o); err != nil {
-		return hint.New(op, errnoOf(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	if err := linux.MoveMount(tree, target); err != nil {
-		return hint.New(op, errnoOf(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	return nil
 }
@@ -255,7 +255,7 @@ func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
 	if dir {
 		f, err := linux.MkdirAllInRoot(root, dest, 0o755, -1, -1)
 		if err != nil {
-			return nil, hint.New(op, errnoOf(err), placeFix(err))
+			return nil, hint.New(op, hint.Errno(err), placeFix(err))
 		}
 		return f, nil
 	}
@@ -264,7 +264,7 @@ func (b *box) mountPoint(dest string, dir bool) (*os.File, error) {
 		f, err = b.makeFile(dest)
 	}
 	if err != nil {
-		return nil, hint.New(op, errnoOf(err), placeFix(err))
+		return nil, hint.New(op, hint.Errno(err), placeFix(err))
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {

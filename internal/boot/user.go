@@ -153,7 +153,7 @@ func (b *box) enterWorkdir() error {
 		}
 	}
 	if err != nil {
-		return hint.New("enter the working directory "+dir, errnoOf(err), "name a folder: --workdir DIR")
+		return hint.New("enter the working directory "+dir, hint.Errno(err), "name a folder: --workdir DIR")
 	}
 	return checkWorkdir(dir)
 }
@@ -244,7 +244,7 @@ func checkCommand(name string) error {
 
 // commandError gives Docker's exit codes: 127 not found, 126 not runnable.
 func commandError(op string, err error) error {
-	e := hint.New(op, errnoOf(err), "")
+	e := hint.New(op, hint.Errno(err), "")
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
 		e.Code, e.Fix = hint.ExitNotFound, "check the path, or the interpreter that the file names"

@@ -254,7 +254,7 @@ func (a *attachment) copyAll(send *sender) {
 			defer a.once.Do(func() { close(a.unread) })
 		}
 		if err != nil && !errors.Is(err, unix.EPIPE) {
-			a.lost.CompareAndSwap(nil, hint.New("write the container's "+name, rootCause(err), ""))
+			a.lost.CompareAndSwap(nil, hint.New("write the container's "+name, hint.Cause(err), ""))
 		}
 	}
 	a.writes.Go(func() { copyOut(a.fromOut, a.Out, "stdout") })

@@ -19,10 +19,10 @@ func (e *Engine) LoadConfig(id string) (*start.Config, error) {
 	op := "read the configuration of container " + shortID(id)
 	data, err := linux.ReadFile(filepath.Join(e.Store.ContainerDir(id), "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.New(op, rootCause(err), "it was made by an older rc: make it again with `rc run`")
+		return nil, hint.New(op, hint.Cause(err), "it was made by an older rc: make it again with `rc run`")
 	}
 	if err != nil {
-		return nil, hint.New(op, rootCause(err), "")
+		return nil, hint.New(op, hint.Cause(err), "")
 	}
 	c := new(start.Config)
 	if err := stage.Decode(data, c); err != nil {

@@ -81,7 +81,7 @@ func (e *Engine) Create(opts *spec.Options, imageRef string) (string, error) {
 	// The last of all: without it the container is a half-made one, and removed.
 	st := &record.State{Status: record.Created, BootID: record.BootID()}
 	if err := record.SaveState(e.Store.ContainerDir(l.id), st, atomicfile.Durable); err != nil {
-		return "", hint.New("save the container's state", rootCause(err), diskFix(err))
+		return "", hint.New("save the container's state", hint.Cause(err), diskFix(err))
 	}
 	l.undo.Release()
 	e.Store.DropLife(l.id, l.files["life"])
@@ -219,7 +219,7 @@ func (l *launch) writeCIDFile() error {
 		if errors.Is(err, fs.ErrExist) {
 			fix = "name a file that does not exist yet"
 		}
-		return hint.New("write --cidfile "+path, rootCause(err), fix)
+		return hint.New("write --cidfile "+path, hint.Cause(err), fix)
 	}
 	l.undo.Push(func() { _ = os.Remove(path) })
 	_, err = f.WriteString(l.id)

@@ -90,7 +90,7 @@ func (e *Engine) DiskUsage() (*DiskUsage, error) {
 func (e *Engine) imageUsage(u *DiskUsage, list []Entry) error {
 	images, err := e.Store.Images()
 	if err != nil {
-		return hint.New("list the images", rootCause(err), "")
+		return hint.New("list the images", hint.Cause(err), "")
 	}
 	sizes, err := e.layerSizes(images)
 	if err != nil {
@@ -138,7 +138,7 @@ func (e *Engine) layerSizes(images []*record.Image) (map[string]int64, error) {
 		err = json.Unmarshal(data, &list)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, hint.New("read the list of layers", rootCause(err), "")
+		return nil, hint.New("read the list of layers", hint.Cause(err), "")
 	}
 	known := map[string]int64{}
 	for _, l := range list {

@@ -20,7 +20,7 @@ func (e *Engine) Rename(ref, name string) error {
 		return err
 	}
 	if err := spec.CheckName(name); err != nil {
-		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
+		return hint.New(op, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	if name == entry.Name {
 		return hint.Newf(op, "choose another name", "that is its name already").WithCode(1)
@@ -43,14 +43,14 @@ func (e *Engine) Rename(ref, name string) error {
 		if fix == "" {
 			fix = diskFix(err)
 		}
-		return hint.New(op, reason(rootCause(err)), fix).WithCode(1)
+		return hint.New(op, hint.Reason(hint.Cause(err)), fix).WithCode(1)
 	}
 	dropOther(e.Store, old, entry.ID, e.Store.EditContainer)
 	entry.Name = name
 	if entry.Alive && spec.NamespaceKind(entry.Network).Kept() { // who wants its ports is told the name, too
 		_, err := e.changeNetwork(entry.ID, &slirp.Change{Rename: name})
 		if err != nil && entry.Network == string(spec.KindBridge) {
-			e.Warn("others on its networks find the container by its new name after its next start: " + reason(err).Error())
+			e.Warn("others on its networks find the container by its new name after its next start: " + hint.Reason(err).Error())
 		}
 	}
 	e.event(&entry.Container, "rename", map[string]string{"oldName": old})

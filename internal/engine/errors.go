@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"io/fs"
 
 	"golang.org/x/sys/unix"
 
@@ -20,24 +19,7 @@ func diskFix(err error) string {
 	return ""
 }
 
-// rootCause drops the path that os puts before an errno: the refusal names it.
-func rootCause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
-// reason and fixOf take a refusal apart, to say it of something else.
-func reason(err error) error {
-	var h *hint.Error
-	if errors.As(err, &h) {
-		return h.Err
-	}
-	return err
-}
-
+// fixOf is what a refusal says to type, beside hint.Reason, to say both of something else.
 func fixOf(err error) string {
 	var h *hint.Error
 	if errors.As(err, &h) {

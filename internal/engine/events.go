@@ -27,7 +27,7 @@ func (e *Engine) Events(q EventsQuery) error {
 	defer w.Close()
 	r, err := e.Store.ReadEvents(!q.Since.IsZero() || !q.Until.IsZero())
 	if err != nil {
-		return hint.New("read the events", rootCause(err), "").WithCode(1)
+		return hint.New("read the events", hint.Cause(err), "").WithCode(1)
 	}
 	defer r.Close()
 	for {

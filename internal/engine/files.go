@@ -109,7 +109,7 @@ func (f *filesVerb) pause(id string) {
 		h, err = control.Hold(path, askTimeout)
 	}
 	if err != nil {
-		f.e.Warn(fmt.Sprintf("the container goes on while it is read: %v", reason(err)))
+		f.e.Warn(fmt.Sprintf("the container goes on while it is read: %v", hint.Reason(err)))
 		return
 	}
 	f.undo.Push(func() {
@@ -171,7 +171,7 @@ func (f *filesVerb) reach(p *start.FilesPlace) error {
 			return nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return hint.New("lock container "+p.Typed, rootCause(err), "").WithCode(1)
+			return hint.New("lock container "+p.Typed, hint.Cause(err), "").WithCode(1)
 		}
 		err = f.askRoot(p)
 		if err == nil {
@@ -179,7 +179,7 @@ func (f *filesVerb) reach(p *start.FilesPlace) error {
 		}
 		passing := errors.Is(err, control.ErrGone) || errors.Is(err, unix.EAGAIN)
 		if !passing || time.Since(began) > lifePatience {
-			return hint.New("open the files of container "+p.Typed, reason(err), fixOf(err)).WithCode(1)
+			return hint.New("open the files of container "+p.Typed, hint.Reason(err), fixOf(err)).WithCode(1)
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (f *filesVerb) rootOfOlder(path string) (*os.File, error) {
 	who := linux.Identity{PID: st.PID, StartTime: st.PIDStart, BootID: st.BootID}
 	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", st.PID), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, hint.New("open its root folder", rootCause(err), "stop it first, or start it anew with this version of rc")
+		return nil, hint.New("open its root folder", hint.Cause(err), "stop it first, or start it anew with this version of rc")
 	}
 	if !who.Alive() {
 		_ = root.Close()

@@ -113,7 +113,7 @@ func (l *launch) keepConfig() error {
 	}
 	path := filepath.Join(l.e.Store.ContainerDir(l.id), "config.json")
 	if err := linux.WriteFile(path, l.bytes, unix.O_CREAT|unix.O_TRUNC, 0o600); err != nil {
-		return hint.New("save the container's configuration", rootCause(err), diskFix(err))
+		return hint.New("save the container's configuration", hint.Cause(err), diskFix(err))
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (l *launch) syncConfig() error {
 		err = errors.Join(f.Sync(), f.Close())
 	}
 	if err != nil {
-		return hint.New("save the container's configuration", rootCause(err), diskFix(err))
+		return hint.New("save the container's configuration", hint.Cause(err), diskFix(err))
 	}
 	return nil
 }

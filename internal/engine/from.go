@@ -27,7 +27,7 @@ func (e *Engine) volumesFrom(values []string) ([]spec.From, error) {
 		}
 		cfg, err := e.LoadConfig(id)
 		if err != nil {
-			return nil, hint.New(op, reason(err), fixOf(err))
+			return nil, hint.New(op, hint.Reason(err), fixOf(err))
 		}
 		f := spec.From{Value: value}
 		for i, m := range cfg.Spec.Mounts {

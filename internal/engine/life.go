@@ -33,7 +33,7 @@ type Entry struct {
 func (e *Engine) List() ([]Entry, error) {
 	ids, err := e.Store.ContainerIDs()
 	if err != nil {
-		return nil, hint.New("list the containers", rootCause(err), "")
+		return nil, hint.New("list the containers", hint.Cause(err), "")
 	}
 	var list []Entry
 	for _, id := range ids {

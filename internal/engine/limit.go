@@ -29,7 +29,7 @@ func (e *Engine) place(p cgroup.Place) (*cgroup.Subtree, error) {
 	group, _ := cgroup.OwnUnit() // its word is taken that it was delegated
 	s, err := cgroup.FindDelegated(group)
 	if err != nil {
-		return nil, hint.New("--cgroups=split", reason(err), "give the unit that starts rc Delegate=yes, or leave out --cgroups=split")
+		return nil, hint.New("--cgroups=split", hint.Reason(err), "give the unit that starts rc Delegate=yes, or leave out --cgroups=split")
 	}
 	return s, nil
 }

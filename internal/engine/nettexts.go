@@ -114,7 +114,7 @@ func (l *launch) joinedTexts() (map[string]string, error) {
 	for _, name := range []string{"hosts", "resolv.conf"} {
 		data, err := os.ReadFile(l.e.Store.Path("containers", id, name))
 		if err != nil {
-			return nil, hint.New("copy "+name+" of container "+shortID(id), rootCause(err), "")
+			return nil, hint.New("copy "+name+" of container "+shortID(id), hint.Cause(err), "")
 		}
 		texts[name] = string(data)
 	}

@@ -30,7 +30,7 @@ func (l *launch) findNetworks() error {
 			if fix == "" {
 				fix = "see `rc network ls`, or make it: rc network create " + uses[i].Name
 			}
-			return hint.New(fmt.Sprintf("--network %q", uses[i].Name), reason(rootCause(err)), fix)
+			return hint.New(fmt.Sprintf("--network %q", uses[i].Name), hint.Reason(hint.Cause(err)), fix)
 		}
 		uses[i].Name = n.Name
 		if err := checkUse(n, &uses[i]); err != nil {
@@ -120,7 +120,7 @@ func (e *Engine) endpoint(use *record.NetworkUse) (*slirp.Endpoint, error) {
 	}
 	n, err := load(use.Name)
 	if err != nil {
-		return nil, fmt.Errorf("network %s: %w", use.Name, rootCause(err))
+		return nil, fmt.Errorf("network %s: %w", use.Name, hint.Cause(err))
 	}
 	return endpointOn(n, use), nil
 }
@@ -221,13 +221,13 @@ func noNetwork(what, ref string, err error) error {
 	if fix == "" {
 		fix = "see `rc network ls`"
 	}
-	return hint.New(fmt.Sprintf("%s network %q", what, ref), reason(rootCause(err)), fix).WithCode(1)
+	return hint.New(fmt.Sprintf("%s network %q", what, ref), hint.Reason(hint.Cause(err)), fix).WithCode(1)
 }
 
 func (e *Engine) fillUsers(entries []*NetworkEntry) error {
 	ids, err := e.Store.ContainerIDs()
 	if err != nil {
-		return hint.New("list the containers", rootCause(err), "")
+		return hint.New("list the containers", hint.Cause(err), "")
 	}
 	for _, id := range ids {
 		c, err := e.Load(id)

@@ -49,7 +49,7 @@ func (e *Engine) CreateNetwork(o *NetworkOptions) (*record.Network, error) {
 	}
 	lock, err := e.Store.LockNetworks()
 	if err != nil {
-		return nil, hint.New(op, rootCause(err), diskFix(err)).WithCode(1)
+		return nil, hint.New(op, hint.Cause(err), diskFix(err)).WithCode(1)
 	}
 	defer lock.Close()
 	if have, err := e.Store.LoadNetwork(n.Name); err == nil {
@@ -66,7 +66,7 @@ func (e *Engine) CreateNetwork(o *NetworkOptions) (*record.Network, error) {
 		if errors.Is(err, record.ErrNetworkExists) {
 			fix = "remove it: rc network rm " + n.Name // it cannot be read
 		}
-		return nil, hint.New(op, rootCause(err), fix).WithCode(1)
+		return nil, hint.New(op, hint.Cause(err), fix).WithCode(1)
 	}
 	e.networkEvent("create", n, "")
 	return n, nil
@@ -87,7 +87,7 @@ func prefixed(err error) error {
 	if errors.As(err, &h) && h.Op != "" {
 		return fmt.Errorf("%s: %w", h.Op, h.Err)
 	}
-	return reason(err)
+	return hint.Reason(err)
 }
 
 // sure are options of Docker's and podman's bridges whose one value is what every

@@ -33,7 +33,7 @@ func (e *Engine) alter(entry *Entry, op string, change func(c *record.Container)
 	if atRest {
 		defer e.Store.DropLife(entry.ID, life)
 	} else if !errors.Is(err, unix.EWOULDBLOCK) {
-		return hint.New(op, rootCause(err), diskFix(err)).WithCode(1)
+		return hint.New(op, hint.Cause(err), diskFix(err)).WithCode(1)
 	}
 	err = e.Store.EditContainer(entry.ID, func(c *record.Container) error {
 		asked, err := change(c)
@@ -58,7 +58,7 @@ func (e *Engine) alter(entry *Entry, op string, change func(c *record.Container)
 	if fix == "" {
 		fix = diskFix(err)
 	}
-	return hint.New(op, prefixed(rootCause(err)), fix).WithCode(1)
+	return hint.New(op, prefixed(hint.Cause(err)), fix).WithCode(1)
 }
 
 // changeNetwork asks the shim of a live container.
@@ -99,7 +99,7 @@ func (e *Engine) Connect(use record.NetworkUse, ref string) error {
 	}
 	lock, err := e.Store.LockNetworks() // so that it is not removed before the record names it
 	if err != nil {
-		return hint.New(op, rootCause(err), diskFix(err)).WithCode(1)
+		return hint.New(op, hint.Cause(err), diskFix(err)).WithCode(1)
 	}
 	defer lock.Close()
 	err = e.alter(entry, op, func(c *record.Container) (*slirp.Change, error) {
@@ -197,7 +197,7 @@ func (e *Engine) RemoveNetwork(ref string, force bool) (removed []string, err er
 		if !errors.Is(err, record.ErrNetworkInUse) {
 			fix = fixOf(err)
 		}
-		return removed, hint.New(op, reason(rootCause(err)), fix).WithCode(1)
+		return removed, hint.New(op, hint.Reason(hint.Cause(err)), fix).WithCode(1)
 	}
 	e.networkEvent("destroy", n, "")
 	return removed, nil
@@ -217,7 +217,7 @@ func (e *Engine) removeNetwork(name string) error {
 func (e *Engine) PruneNetworks(f *PruneFilter) (*Pruned, error) {
 	list, err := e.Store.Networks()
 	if err != nil && len(list) == 0 {
-		return nil, hint.New("list the networks", rootCause(err), "")
+		return nil, hint.New("list the networks", hint.Cause(err), "")
 	}
 	users, err := e.Store.NetworkUsers()
 	if err != nil {
@@ -232,7 +232,7 @@ func (e *Engine) PruneNetworks(f *PruneFilter) (*Pruned, error) {
 		switch err := e.removeNetwork(n.Name); {
 		case errors.Is(err, record.ErrNetworkInUse), errors.Is(err, record.ErrNoNetwork):
 		case err != nil:
-			failed = append(failed, hint.New("remove network "+n.Name, rootCause(err), ""))
+			failed = append(failed, hint.New("remove network "+n.Name, hint.Cause(err), ""))
 		default:
 			e.networkEvent("destroy", n, "")
 			p.Removed = append(p.Removed, n.Name)

@@ -79,7 +79,7 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, hint.New("open the compiled seccomp filter "+path, err, "")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, hint.New("make the folder of compiled filters", rootCause(err), diskFix(err))
+		return nil, hint.New("make the folder of compiled filters", hint.Cause(err), diskFix(err))
 	}
 	args := []string{"seccomp", "--out", path, "--caps", strings.Join(p.Caps, ",")}
 	if p.Path != "" {
@@ -105,7 +105,7 @@ func (e *Engine) claimName(name, id string) (string, error) {
 			if err := e.Store.ClaimName(candidate, id); err == nil {
 				return candidate, nil
 			} else if !errors.Is(err, fs.ErrExist) {
-				return "", hint.New("name the container", rootCause(err), diskFix(err))
+				return "", hint.New("name the container", hint.Cause(err), diskFix(err))
 			}
 		}
 		return id[:12], e.Store.ClaimName(id[:12], id)
@@ -119,7 +119,7 @@ func (e *Engine) claimName(name, id string) (string, error) {
 			return name, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return "", hint.New("name the container "+name, rootCause(err), diskFix(err))
+			return "", hint.New("name the container "+name, hint.Cause(err), diskFix(err))
 		}
 		if !e.dropStaleName(name) {
 			break
@@ -165,7 +165,7 @@ func (l *launch) writeNetworkFiles() error {
 			_ = os.Chmod(path, 0o644) // whatever the caller's umask
 		}
 		if err != nil {
-			return hint.New("write the container's "+name, rootCause(err), diskFix(err))
+			return hint.New("write the container's "+name, hint.Cause(err), diskFix(err))
 		}
 	}
 	return nil

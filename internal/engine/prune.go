@@ -107,7 +107,7 @@ func (e *Engine) PruneVolumes(all bool, f *PruneFilter) (*Pruned, error) {
 		case errors.Is(err, record.ErrVolumeInUse), errors.Is(err, record.ErrNoVolume):
 			continue // a container has it since we looked
 		case err != nil:
-			failed = append(failed, hint.New("remove volume "+v.Name, rootCause(err), ""))
+			failed = append(failed, hint.New("remove volume "+v.Name, hint.Cause(err), ""))
 			continue
 		}
 		e.volumeEvent("destroy", v.Name)

@@ -104,7 +104,7 @@ func (e *Engine) erase(id string, c *record.Container, volumes bool) error {
 	}
 	trash, err := e.Store.Trash(id)
 	if err != nil {
-		return hint.New("remove container "+shortID(id), rootCause(err), "")
+		return hint.New("remove container "+shortID(id), hint.Cause(err), "")
 	}
 	if c != nil {
 		e.event(c, "destroy", nil)

@@ -21,7 +21,7 @@ func (l *launch) replace() error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, record.ErrNoContainer):
 		return nil
 	case err != nil:
-		return hint.New("--replace "+l.opts.Name, rootCause(err), "")
+		return hint.New("--replace "+l.opts.Name, hint.Cause(err), "")
 	}
 	// By its id: a container that took the name in between is not the one we saw, and
 	// claiming the name then says whose it is.

@@ -66,7 +66,7 @@ func (e *Engine) Start(ref string, o StartOptions) (int, error) {
 	l.undo.Push(func() { e.Store.DropLife(l.id, life) })
 	before, err := l.reload()
 	if err != nil {
-		return 0, hint.New(op, reason(err), fixOf(err)).WithCode(1)
+		return 0, hint.New(op, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	if o.ByPolicy {
 		l.cfg.RestartCount = before.RestartCount + 1
@@ -98,7 +98,7 @@ func (e *Engine) takeLife(id, op string) (*os.File, error) {
 		return nil, hint.New(op, fmt.Errorf("%w (%w)", errBusy, unix.EWOULDBLOCK), "try again").WithCode(1)
 	}
 	if err != nil {
-		return nil, hint.New(op, rootCause(err), diskFix(err))
+		return nil, hint.New(op, hint.Cause(err), diskFix(err))
 	}
 	return life, nil
 }
@@ -189,7 +189,7 @@ func (l *launch) keepImage() error {
 		return nil // the reference of its creation is there: this one changes nothing
 	}
 	if err != nil {
-		return hint.New("start container "+shortID(l.id), rootCause(err), "pull its image: rc pull "+l.rec.ImageName)
+		return hint.New("start container "+shortID(l.id), hint.Cause(err), "pull its image: rc pull "+l.rec.ImageName)
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (l *launch) keepImage() error {
 func (l *launch) checkVolumes() error {
 	for _, v := range l.rec.Volumes {
 		if _, err := os.Lstat(l.e.Store.Path("volumes", v.Name, "_data")); err != nil {
-			return hint.New(fmt.Sprintf("mount volume %s on %s", v.Name, v.Destination), rootCause(err),
+			return hint.New(fmt.Sprintf("mount volume %s on %s", v.Name, v.Destination), hint.Cause(err),
 				"it was removed; for an empty one: rc volume create "+v.Name).WithCode(1)
 		}
 	}
@@ -220,7 +220,7 @@ func (l *launch) allowRemount() error {
 		_ = os.Chmod(filepath.Join(dir, name), 0o700) // overlay makes them with no rights at all
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "incompat")); err != nil {
-		return hint.New("mount the root file system again", rootCause(err), "rc rm -f "+shortID(l.id))
+		return hint.New("mount the root file system again", hint.Cause(err), "rc rm -f "+shortID(l.id))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 )
 
@@ -158,7 +159,7 @@ func (u *Usage) network(c *Entry) {
 	}
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(c.State.PID) + "/net/dev")
 	if err != nil {
-		u.missing("net", rootCause(err).Error())
+		u.missing("net", hint.Cause(err).Error())
 		return
 	}
 	u.NetRx, u.NetTx = netBytes(string(text))

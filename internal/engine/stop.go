@@ -84,7 +84,7 @@ func (e *Engine) stop(entry *Entry, o StopOptions, keep bool) error {
 		err = e.stopDirectly(entry, o, patience)
 	}
 	if err != nil {
-		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
+		return hint.New(op, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	return e.awaitRest(entry.ID, &entry.State, op)
 }
@@ -191,7 +191,7 @@ func (e *Engine) Signal(ref string, sig int) error {
 		err = linux.SignalPidfd(pidfd, unix.Signal(sig))
 	}
 	if err != nil {
-		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
+		return hint.New(op, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	if unix.Signal(sig) == unix.SIGKILL {
 		return e.awaitRest(entry.ID, &entry.State, op) // as Docker's: a start that follows finds it at rest
@@ -238,7 +238,7 @@ func (e *Engine) Restart(ref string, o StopOptions) error {
 		}
 	}
 	if _, err := e.Start(entry.ID, StartOptions{}); err != nil {
-		return hint.New(op, reason(err), fixOf(err)).WithCode(1)
+		return hint.New(op, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	e.event(&entry.Container, "restart", nil)
 	return nil
@@ -265,7 +265,7 @@ func (e *Engine) Pause(ref string, freeze bool) error {
 	}
 	r, err := e.ask(entry.ID, control.Request{Op: op}, askTimeout)
 	if err != nil {
-		return hint.New(what, reason(err), fixOf(err)).WithCode(1)
+		return hint.New(what, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	if r.Note != "" {
 		e.Warn(what + ": " + r.Note)
@@ -289,7 +289,7 @@ func (e *Engine) Wait(ref string) (int, error) {
 		return r.State.ExitCode, nil
 	}
 	if err != nil && !errors.Is(err, control.ErrGone) {
-		return 0, hint.New(what, reason(err), fixOf(err)).WithCode(1)
+		return 0, hint.New(what, hint.Reason(err), fixOf(err)).WithCode(1)
 	}
 	return e.waitDirectly(entry, what)
 }
@@ -302,7 +302,7 @@ func (e *Engine) waitDirectly(entry *Entry, what string) (int, error) {
 	}
 	after, err := e.Load(entry.ID)
 	if err != nil {
-		return 0, hint.New(what, reason(err), "see `rc ps -a`").WithCode(1)
+		return 0, hint.New(what, hint.Reason(err), "see `rc ps -a`").WithCode(1)
 	}
 	return after.State.ExitCode, nil
 }

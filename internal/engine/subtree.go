@@ -71,7 +71,7 @@ func (h *home) unit() (*cgroup.Subtree, error) {
 	}
 	yes, err := h.keeper.Delegated(group, inode)
 	if err != nil {
-		return nil, hint.New("ask systemd whether "+group+" was delegated", reason(err), "try again, or say so: --cgroups=split")
+		return nil, hint.New("ask systemd whether "+group+" was delegated", hint.Reason(err), "try again, or say so: --cgroups=split")
 	}
 	if !yes {
 		return nil, errNoUnit

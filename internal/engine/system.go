@@ -34,7 +34,7 @@ func (l *launch) needGroup() error {
 		err = hint.New("", errNoGroup, "leave out --cgroups=disabled, or see the warning above")
 	}
 	if kind == start.SystemdAlways {
-		return hint.New("run systemd in the container", reason(err), fixOf(err))
+		return hint.New("run systemd in the container", hint.Reason(err), fixOf(err))
 	}
 	l.e.Warn("a systemd in it will not start: " + err.Error())
 	return nil

@@ -233,6 +233,6 @@ func (e *Engine) stopForUnit(id string, n *notifier) {
 	}
 	_, err := e.ask(id, control.Request{Op: control.OpStop, Timeout: -1}, 0)
 	if err != nil && !errors.Is(err, control.ErrGone) { // gone: it has ended
-		e.Warn("stop container " + shortID(id) + ": " + reason(err).Error())
+		e.Warn("stop container " + shortID(id) + ": " + hint.Reason(err).Error())
 	}
 }

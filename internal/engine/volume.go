@@ -54,7 +54,7 @@ func (e *Engine) CreateVolume(name string, labels map[string]string) (string, er
 func (e *Engine) provideVolume(v *record.Volume, d atomicfile.Durability) error {
 	made, err := e.Store.ProvideVolume(v, d)
 	if err != nil {
-		return hint.New("make volume "+v.Name, rootCause(err), diskFix(err))
+		return hint.New("make volume "+v.Name, hint.Cause(err), diskFix(err))
 	}
 	if made {
 		e.volumeEvent("create", v.Name)
@@ -77,7 +77,7 @@ func randomVolume() string {
 func (e *Engine) Volumes() ([]*VolumeEntry, error) {
 	list, err := e.Store.Volumes()
 	if err != nil {
-		return nil, hint.New("list the volumes", rootCause(err), "")
+		return nil, hint.New("list the volumes", hint.Cause(err), "")
 	}
 	users, err := e.Store.VolumeUsers()
 	if err != nil {
@@ -104,7 +104,7 @@ func (e *Engine) Volume(name string) (*VolumeEntry, error) {
 }
 
 func noVolume(what, name string, err error) error {
-	return hint.New(fmt.Sprintf("%s volume %q", what, name), rootCause(err), "see `rc volume ls`").WithCode(1)
+	return hint.New(fmt.Sprintf("%s volume %q", what, name), hint.Cause(err), "see `rc volume ls`").WithCode(1)
 }
 
 // RemoveVolume removes a volume with its data; one that a container's record
@@ -121,7 +121,7 @@ func (e *Engine) RemoveVolume(name string) error {
 		if errors.As(err, &h) {
 			return err
 		}
-		return hint.New("remove volume "+name, rootCause(err), "").WithCode(1)
+		return hint.New("remove volume "+name, hint.Cause(err), "").WithCode(1)
 	}
 	return e.removeTrees([]string{trash})
 }

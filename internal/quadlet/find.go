@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // What a walk takes at most. A link to / among the files must not make systemd wait
@@ -55,7 +57,7 @@ func (w *walk) folder(path string, skip Skip, depth int) {
 	case depth == 0 && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)):
 		return // no such folder on this host
 	case err != nil:
-		w.g.problem("read "+path, "make it readable, or remove it", "%w", cause(err))
+		w.g.problem("read "+path, "make it readable, or remove it", "%w", hint.Cause(err))
 		return
 	case !st.IsDir():
 		w.g.problem("read "+path, "make it a folder", "it is no folder")
@@ -74,7 +76,7 @@ func (w *walk) folder(path string, skip Skip, depth int) {
 	}
 	entries, err := os.ReadDir(path) // what was read before an error is there, sorted
 	if err != nil {
-		w.g.problem("read "+path, "make it readable, or remove it", "%w", cause(err))
+		w.g.problem("read "+path, "make it readable, or remove it", "%w", hint.Cause(err))
 	}
 	for _, e := range entries {
 		if w.entries++; w.entries > maxEntries {
@@ -146,34 +148,25 @@ func masks(st fs.FileInfo) bool {
 func (w *walk) read(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", cause(err)
+		return "", hint.Cause(err)
 	}
 	if !st.Mode().IsRegular() {
 		return "", errors.New("it is no regular file")
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return "", cause(err)
+		return "", hint.Cause(err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	w.total += int64(len(text))
 	switch {
 	case err != nil:
-		return "", cause(err)
+		return "", hint.Cause(err)
 	case len(text) > maxFile:
 		return "", errors.New("it is larger than 1 MiB")
 	case w.total > maxTotal:
 		return "", errors.New("the quadlet files before it have 32 MiB already")
 	}
 	return string(text), nil
-}
-
-// cause is the errno of an error whose path is said elsewhere.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // load reads a file and its drop-ins. What cannot be read is a fault of it.
@@ -18,14 +20,14 @@ func (g *generator) load(at found) {
 		text, err = g.walk.read(at.path)
 	}
 	if err != nil {
-		f.fault(place{file: at.path}, "", "make it a readable text file, or remove it", "it cannot be read: %w", cause(err))
+		f.fault(place{file: at.path}, "", "make it a readable text file, or remove it", "it cannot be read: %w", hint.Cause(err))
 		return
 	}
 	f.unit = parse(at.path, text)
 	for _, path := range g.dropIns(f) {
 		text, err := g.walk.read(path)
 		if err != nil {
-			f.fault(place{file: path}, "", "make it a readable text file, or remove it", "it cannot be read: %w", cause(err))
+			f.fault(place{file: path}, "", "make it a readable text file, or remove it", "it cannot be read: %w", hint.Cause(err))
 			continue
 		}
 		f.unit.merge(parse(path, text))
@@ -44,7 +46,7 @@ func (g *generator) dropIns(f *file) []string {
 		for _, dir := range g.walk.dropIns[folder] {
 			entries, err := os.ReadDir(dir)
 			if err != nil {
-				f.fault(place{file: dir}, "", "make the folder readable, or remove it", "it cannot be read: %w", cause(err))
+				f.fault(place{file: dir}, "", "make the folder readable, or remove it", "it cannot be read: %w", hint.Cause(err))
 			}
 			for _, e := range entries {
 				name := e.Name()

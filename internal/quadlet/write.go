@@ -15,12 +15,12 @@ import (
 // memory, and made anew at each daemon-reload.
 func (r *Result) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return hint.New("make "+dir, cause(err), "name a folder that can be written to")
+		return hint.New("make "+dir, hint.Cause(err), "name a folder that can be written to")
 	}
 	var errs []error
 	for _, u := range r.Units {
 		if err := write(filepath.Join(dir, u.Name), u.Text); err != nil {
-			errs = append(errs, hint.New("write "+u.Name, cause(err), ""))
+			errs = append(errs, hint.New("write "+u.Name, hint.Cause(err), ""))
 			continue
 		}
 		for _, l := range u.Links {
@@ -46,7 +46,7 @@ func write(path, text string) error {
 func link(dir string, l Link) error {
 	path := filepath.Join(dir, l.Name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return cause(err)
+		return hint.Cause(err)
 	}
 	err := os.Symlink(l.Target, path)
 	if !errors.Is(err, fs.ErrExist) {

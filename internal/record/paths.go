@@ -77,7 +77,7 @@ func passwdHome(uid int) string {
 // Open makes the root folder if need be.
 func Open(root string) (*Store, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, hint.New("make the state folder "+root, rootCause(err), "name a folder that you can write to: rc --root DIR ... (or RC_ROOT=DIR)")
+		return nil, hint.New("make the state folder "+root, hint.Cause(err), "name a folder that you can write to: rc --root DIR ... (or RC_ROOT=DIR)")
 	}
 	s := &Store{Root: root}
 	for _, dir := range []string{"containers", "container-names", "images", "image-names", "networks", "volumes", "trash"} {
@@ -174,7 +174,7 @@ func checkPrivate(dir string) error {
 // chooseRuntime makes the folder under a lock, so that two first callers agree.
 func (s *Store) chooseRuntime(note string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(note), 0o700); err != nil {
-		return "", hint.New("make the state folder", rootCause(err), "name a folder that you can write to: rc --root DIR ...")
+		return "", hint.New("make the state folder", hint.Cause(err), "name a folder that you can write to: rc --root DIR ...")
 	}
 	lock, err := LockFile(note+".lock", unix.LOCK_EX)
 	if err != nil {
@@ -235,13 +235,4 @@ func LockFile(path string, how int) (*os.File, error) {
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
-}
-
-// rootCause drops the path that os puts before an errno: the refusal names it.
-func rootCause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -49,19 +49,19 @@ func (s *shim) prepareBinds() error {
 func (s *shim) giveEmpty(source string, uid, gid int) error {
 	at, err := s.resolve(source)
 	if err != nil {
-		return hint.New("mount "+source, unwrapErrno(err), "")
+		return hint.New("mount "+source, hint.Errno(err), "")
 	}
 	defer at.Close()
 	dir, err := os.Open(linux.ProcFD(at))
 	if err != nil {
-		return hint.New("mount "+source, unwrapErrno(err), "")
+		return hint.New("mount "+source, hint.Errno(err), "")
 	}
 	defer dir.Close()
 	if _, err := dir.Readdirnames(1); !errors.Is(err, io.EOF) {
 		return nil //nolint:nilerr // somebody's data, by now
 	}
 	if err := dir.Chown(uid, gid); err != nil {
-		return hint.New("give the new volume to the container's root", unwrapErrno(err), "")
+		return hint.New("give the new volume to the container's root", hint.Errno(err), "")
 	}
 	return nil
 }
@@ -80,12 +80,12 @@ func (s *shim) giveSource(source string) error {
 	}
 	at, err := s.resolve(source)
 	if err != nil {
-		return hint.New(op, unwrapErrno(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	defer at.Close()
 	real, err := os.Readlink(linux.ProcFD(at))
 	if err != nil {
-		return hint.New(op, unwrapErrno(err), "")
+		return hint.New(op, hint.Errno(err), "")
 	}
 	if err := s.refuseGive(source, real); err != nil {
 		return err
@@ -155,11 +155,11 @@ func (s *shim) openOverlay(i int) (tree *os.File, real string, err error) {
 	op := "mount an overlay of " + source
 	at, err := s.resolve(source)
 	if err != nil {
-		return nil, "", hint.New(op, unwrapErrno(err), "make it first")
+		return nil, "", hint.New(op, hint.Errno(err), "make it first")
 	}
 	defer at.Close()
 	if real, err = os.Readlink(linux.ProcFD(at)); err != nil {
-		return nil, "", hint.New(op, unwrapErrno(err), "")
+		return nil, "", hint.New(op, hint.Errno(err), "")
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(at.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {

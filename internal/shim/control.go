@@ -408,7 +408,7 @@ func (s *shim) lendRoot() (*control.Reply, []*os.File) {
 	}
 	f, err := os.OpenFile("/proc/"+strconv.Itoa(proc.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return refuse(hint.New(op, unwrapErrno(err), "")), nil
+		return refuse(hint.New(op, hint.Errno(err), "")), nil
 	}
 	if linux.SignalPidfd(proc.PidFD, 0) != nil { // the pid was ours to use only if init lived all the while
 		_ = f.Close()

@@ -69,7 +69,7 @@ func (s *shim) withoutCgroups(tree *os.File, real string, mount *specs.Mount) (*
 	_ = tree.Close()
 	tree, err := coveredClone(real, below)
 	if err != nil {
-		return nil, hint.New("mount "+mount.Source+" without the host's cgroups", unwrapErrno(err), "")
+		return nil, hint.New("mount "+mount.Source+" without the host's cgroups", hint.Errno(err), "")
 	}
 	return tree, nil
 }

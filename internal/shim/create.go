@@ -110,7 +110,7 @@ func (s *shim) openMount(i int) (tree *os.File, real string, err error) {
 	case errors.Is(err, unix.EACCES):
 		fix = "you must be able to enter every folder on the path"
 	}
-	return nil, "", hint.New(op, unwrapErrno(err), fix)
+	return nil, "", hint.New(op, hint.Errno(err), fix)
 }
 
 // openSource resolves a path as the caller would, except inside a volume: its
@@ -179,7 +179,7 @@ var devNumbers = map[string]uint64{
 func openDevice(name string) (*os.File, error) {
 	f, err := linux.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return nil, hint.New("open the host's /dev/"+name, unwrapErrno(err), "the host must have the standard device nodes")
+		return nil, hint.New("open the host's /dev/"+name, hint.Errno(err), "the host must have the standard device nodes")
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != devNumbers[name] {
@@ -187,12 +187,4 @@ func openDevice(name string) (*os.File, error) {
 		return nil, hint.Newf("open the host's /dev/"+name, "restore the host's device nodes", "it is not the device that it should be")
 	}
 	return f, nil
-}
-
-func unwrapErrno(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
 }

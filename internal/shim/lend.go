@@ -85,12 +85,12 @@ func lendShm() (*os.File, error) {
 	defer root.Close()
 	dir, err := linux.OpenBeneath(int(root.Fd()), "dev/shm", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, hint.New(op, unwrapErrno(err), "leave out --ipc=container:ID")
+		return nil, hint.New(op, hint.Errno(err), "leave out --ipc=container:ID")
 	}
 	defer dir.Close()
 	f, err := linux.CloneTree(dir)
 	if err != nil {
-		return nil, hint.New(op, unwrapErrno(err), "leave out --ipc=container:ID")
+		return nil, hint.New(op, hint.Errno(err), "leave out --ipc=container:ID")
 	}
 	return f, nil
 }

@@ -16,7 +16,7 @@ func (s *shim) adjustOOMScore(pid int) error {
 	}
 	text := strconv.Itoa(*n)
 	if err := os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(text), 0); err != nil {
-		return hint.New("--oom-score-adj "+text, unwrapErrno(err), "give at least your own: cat /proc/self/oom_score_adj")
+		return hint.New("--oom-score-adj "+text, hint.Errno(err), "give at least your own: cat /proc/self/oom_score_adj")
 	}
 	return nil
 }

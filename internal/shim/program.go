@@ -55,14 +55,14 @@ func ownProgram() (program, tree *os.File, err error) {
 	const op = "protect the runtime's program"
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return nil, nil, hint.New(op, unwrapErrno(err), "")
+		return nil, nil, hint.New(op, hint.Errno(err), "")
 	}
 	defer self.Close()
 	if program, tree, err = cloneProgram(self); err != nil {
 		program, err = copyProgram(self)
 	}
 	if err != nil {
-		return nil, nil, hint.New(op, unwrapErrno(err), "")
+		return nil, nil, hint.New(op, hint.Errno(err), "")
 	}
 	return program, tree, nil
 }

@@ -209,7 +209,7 @@ func (s *shim) rebuild(h *handover) error {
 	s.before = &h.State
 	data, err := os.ReadFile(filepath.Join(h.Kept.Dir, "config.json"))
 	if err != nil {
-		return hint.New("start the container again", unwrapErrno(err), "rc start "+h.Kept.Name)
+		return hint.New("start the container again", hint.Errno(err), "rc start "+h.Kept.Name)
 	}
 	cfg := new(start.Config)
 	if err := stage.Decode(data, cfg); err != nil {

@@ -56,7 +56,7 @@ func (s *shim) openNotify() (*os.File, error) {
 	}
 	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, errors.Join(hint.New(op, unwrapErrno(err), ""), f.Close())
+		return nil, errors.Join(hint.New(op, hint.Errno(err), ""), f.Close())
 	}
 	defer dir.Close()
 	name := filepath.Base(path) + notifySuffix
@@ -71,7 +71,7 @@ func (s *shim) openNotify() (*os.File, error) {
 		tree, err = linux.OpenTree(int(dir.Fd()), name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	}
 	if err != nil {
-		return nil, errors.Join(hint.New(op, unwrapErrno(err), ""), f.Close())
+		return nil, errors.Join(hint.New(op, hint.Errno(err), ""), f.Close())
 	}
 	if old := s.files[fromInside]; old != nil { // of the life before
 		_ = old.Close()
@@ -234,7 +234,7 @@ func (s *shim) writePIDFiles() error {
 			continue
 		}
 		if err := os.WriteFile(f.path, []byte(strconv.Itoa(f.pid)+"\n"), 0o644); err != nil {
-			return hint.New("write "+f.flag+" "+f.path, unwrapErrno(err), "name a file in a folder that you can write to")
+			return hint.New("write "+f.flag+" "+f.path, hint.Errno(err), "name a file in a folder that you can write to")
 		}
 	}
 	return nil

@@ -112,7 +112,7 @@ func (b *builder) rootfs() error {
 	}
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return badFlag("--rootfs", b.o.Rootfs, bare(err), "name the folder that holds the unpacked root file system")
+		return badFlag("--rootfs", b.o.Rootfs, hint.Cause(err), "name the folder that holds the unpacked root file system")
 	}
 	if !fi.IsDir() {
 		return refuse("--rootfs", b.o.Rootfs, "name the folder that holds the unpacked root file system", "not a folder")
@@ -139,13 +139,4 @@ func badFlag(flag, value string, err error, fix string) error {
 		err = h.Err
 	}
 	return hint.New(flag+" "+strconv.Quote(value), err, fix)
-}
-
-// bare drops the call and the path from a *PathError: the message has them already.
-func bare(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // maxFile bounds what is read from a file that a flag names.
@@ -64,7 +66,7 @@ func readFlagFile(flag, path string) ([]byte, error) {
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, badFlag(flag, path, bare(err), "name a file that you can read")
+		return nil, badFlag(flag, path, hint.Cause(err), "name a file that you can read")
 	}
 	return data, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // mountFlag is one --mount while its fields are read.
@@ -211,7 +212,7 @@ func (b *builder) mountBind(m *mountFlag) error {
 	case os.IsNotExist(err) && m.create:
 		b.makeDirs = append(b.makeDirs, source)
 	case err != nil:
-		return badFlag("--mount", m.value, bare(err), "make the source first, or use --volume, which makes a folder")
+		return badFlag("--mount", m.value, hint.Cause(err), "make the source first, or use --volume, which makes a folder")
 	}
 	how, ro := "rbind", readOnlyOptions(m.readOnly)
 	switch m.recursive {

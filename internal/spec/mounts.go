@@ -200,7 +200,7 @@ func (b *builder) checkTmpfsOwner(m mount) error {
 func (b *builder) createSources() error {
 	for _, dir := range b.makeDirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return hint.New("make the folder "+quoted(dir)+" for --volume", bare(err), "make it yourself, or name one that exists")
+			return hint.New("make the folder "+quoted(dir)+" for --volume", hint.Cause(err), "make it yourself, or name one that exists")
 		}
 	}
 	return nil

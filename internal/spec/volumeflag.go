@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/rc-containers/rc/internal/hint"
 )
 
 // volumeOptions are what may follow -v's second colon.
@@ -95,7 +97,7 @@ func (b *builder) volumeBind(value, source, dest string, o volumeOptions) error 
 		// caller's own. --mount does not make it, in Docker and here.
 		b.makeDirs = append(b.makeDirs, source)
 	case err != nil:
-		return badFlag("--volume", value, bare(err), "name something that you can reach")
+		return badFlag("--volume", value, hint.Cause(err), "name something that you can reach")
 	}
 	m := bindMount("--volume", value, source, dest, "rbind", o.propagation, readOnlyOptions(o.readOnly))
 	o.mark(&m)

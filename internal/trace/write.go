@@ -28,7 +28,7 @@ func Open(path string) (*Output, error) {
 	// another file, and no pipe of theirs holds us up.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
-		return nil, hint.New(op, cause(err), "name a file that you can write to, itself and not by a symbolic link")
+		return nil, hint.New(op, hint.Cause(err), "name a file that you can write to, itself and not by a symbolic link")
 	}
 	setClock()
 	m, err := create()
@@ -41,13 +41,6 @@ func Open(path string) (*Output, error) {
 		m.put(RC, Mark{Name: "read the global flags", Began: when(born), Took: max(now()-when(born), 1)})
 	}
 	return &Output{path, f, m}, nil
-}
-
-func cause(err error) error {
-	if pe, ok := err.(*os.PathError); ok {
-		return pe.Err
-	}
-	return err
 }
 
 // patience is how long rc waits for the marks of those that still work: a shim takes
@@ -73,7 +66,7 @@ func (o *Output) Close(args []string) error {
 		err = cerr
 	}
 	if err != nil {
-		return hint.New("write the trace to "+o.path, cause(err), "free some disk space")
+		return hint.New("write the trace to "+o.path, hint.Cause(err), "free some disk space")
 	}
 	return nil
 }

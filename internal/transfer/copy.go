@@ -67,11 +67,7 @@ func cpError(e *end, err error, fix string) error {
 	if errors.As(err, &h) {
 		return h.WithCode(exitFailed)
 	}
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return hint.New("copy "+e.String(), err, fix).WithCode(exitFailed)
+	return hint.New("copy "+e.String(), hint.Cause(err), fix).WithCode(exitFailed)
 }
 
 // Copy is `rc cp`.

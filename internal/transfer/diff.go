@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -295,21 +294,13 @@ func sameLink(n *node, below found, name string) bool {
 func upperOf(store *record.Store, p start.FilesPlace, verb string) (*start.Config, error) {
 	cfg, err := loadConfig(store, p.ID)
 	if err != nil {
-		return nil, hint.New(verb+" "+p.Typed, bareErrno(err), "it was made by an older rc: make it anew").WithCode(exitFailed)
+		return nil, hint.New(verb+" "+p.Typed, hint.Cause(err), "it was made by an older rc: make it anew").WithCode(exitFailed)
 	}
 	if cfg.RootfsDir != "" {
 		return nil, hint.Newf(verb+" "+p.Typed, "use an image, or rc export", "its root is the folder %q itself (--rootfs), and there is no image to compare with", cfg.RootfsDir).WithCode(exitFailed)
 	}
 	cfg.Rootfs.Upper = filepath.Join(store.ContainerDir(p.ID), "upper")
 	return cfg, nil
-}
-
-func bareErrno(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // Diff is `rc diff`. On a terminal no name can steer it; to a pipe they go as
@@ -321,7 +312,7 @@ func (f *Files) Diff(terminal bool) error {
 	}
 	list, err := changesOf(cfg)
 	if err != nil {
-		return hint.New("diff "+f.Config.From.Typed, bareErrno(err), "").WithCode(exitFailed)
+		return hint.New("diff "+f.Config.From.Typed, hint.Cause(err), "").WithCode(exitFailed)
 	}
 	out := bufio.NewWriter(f.Out)
 	for _, c := range list {
@@ -332,7 +323,7 @@ func (f *Files) Diff(terminal bool) error {
 		fmt.Fprintf(out, "%c %s\n", c.kind, name)
 	}
 	if err := out.Flush(); err != nil {
-		return hint.New("diff "+f.Config.From.Typed, bareErrno(err), "").WithCode(exitFailed)
+		return hint.New("diff "+f.Config.From.Typed, hint.Cause(err), "").WithCode(exitFailed)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (f *Files) Export() error {
 		if errors.As(err, &h) {
 			return h.WithCode(exitFailed)
 		}
-		return hint.New(op, bareErrno(err), fixSpace(err)).WithCode(exitFailed)
+		return hint.New(op, hint.Cause(err), fixSpace(err)).WithCode(exitFailed)
 	}
 	var err error
 	if from.root, err = openRoot(f.Store, from.place, alone); err != nil {

@@ -3,7 +3,6 @@ package transfer
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 )
 
@@ -258,11 +258,7 @@ func join(dir, base string) string {
 
 // bare is an error about one entry, its name written so that no terminal obeys it.
 func bare(name string, err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return fmt.Errorf("%s: %w", quote(name), err)
+	return fmt.Errorf("%s: %w", quote(name), hint.Cause(err))
 }
 
 func quote(name string) string { return fmt.Sprintf("%q", strings.TrimSuffix(name, "/")) }
