@@ -93,15 +93,11 @@ func create(path string, mode os.FileMode) (fd int, tmp string, err error) {
 
 // open makes a file that was not there.
 func open(path string, mode os.FileMode) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(mode.Perm()))
-		if err == nil {
-			return fd, nil
-		}
-		if err != unix.EINTR {
-			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
+	fd, err := linux.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, uint32(mode.Perm()))
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
+	return fd, nil
 }
 
 // SyncDir makes the entries of a folder durable.

@@ -146,7 +146,7 @@ func (b *box) attachRoot() error {
 func openAnchor() (int, error) {
 	var last error
 	for _, dir := range []string{"/tmp", "/var", "/usr", "/etc"} {
-		fd, err := openRaw(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+		fd, err := linux.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err == nil {
 			return fd, nil
 		}

@@ -86,7 +86,7 @@ func ofDevpts(fd int) bool {
 // openNothing is what a payload without input reads: the container's /dev/null,
 // or an empty pipe where the user's own /dev has none.
 func openNothing() (int, error) {
-	null, err := openRaw("/dev/null", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK)
+	null, err := linux.Open("/dev/null", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err == nil {
 		var st unix.Stat_t
 		if err := unix.Fstat(null, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR {

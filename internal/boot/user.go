@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/trace"
 )
 
@@ -69,7 +69,7 @@ func (b *box) resolveUser() error {
 // device there must not hold us up, hence O_NONBLOCK and the type check. Raw calls: an
 // os.File that does not block would set up Go's poller for one read.
 func openDatabase(name string) (io.Reader, error) {
-	fd, err := openRaw(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := linux.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
 			return bytes.NewReader(nil), nil
@@ -81,33 +81,11 @@ func openDatabase(name string) (io.Reader, error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return bytes.NewReader(nil), nil
 	}
-	data := make([]byte, 0, min(st.Size+512, maxDatabase)) // more than the size: it may be a file of /proc
-	for len(data) < maxDatabase {
-		if len(data) == cap(data) {
-			data = slices.Grow(data, cap(data))
-		}
-		n, err := unix.Read(fd, data[len(data):min(cap(data), maxDatabase)])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return nil, hint.New("read the image's "+name, err, "")
-		case n == 0:
-			return bytes.NewReader(data), nil
-		}
-		data = data[:len(data)+n]
+	data, err := linux.ReadAll(fd, int(min(st.Size, maxDatabase))+512, maxDatabase) // more than the size: it may be a file of /proc
+	if err != nil {
+		return nil, hint.New("read the image's "+name, err, "")
 	}
 	return bytes.NewReader(data), nil
-}
-
-// openRaw is open(2) with close-on-exec; some file systems give EINTR to it.
-func openRaw(name string, flags int) (int, error) {
-	for {
-		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
 }
 
 // checkMapped refuses an id that this user namespace does not have, before

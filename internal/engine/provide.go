@@ -13,6 +13,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/trace"
@@ -73,7 +74,7 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, err
 	}
 	path := e.Store.Path("cache", "seccomp", key+".bpf")
-	if fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+	if fd, err := linux.Open(path, unix.O_RDONLY, 0); err == nil {
 		return os.NewFile(uintptr(fd), path), nil // without the poller, which takes no such file
 	} else if err != unix.ENOENT {
 		return nil, hint.New("open the compiled seccomp filter "+path, err, "")

@@ -3,7 +3,6 @@ package linux
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +36,7 @@ func (p Peer) Below() bool {
 		// Our own namespace shows the ids of the one above, to us. And where ours
 		// has every id of the one above, that one looks as if it were below: then
 		// the map of our parent, which is above, tells.
-		ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", p.PID))
+		ids, err := ReadFile(fmt.Sprintf("/proc/%d/uid_map", p.PID))
 		below = err == nil && !sameIDs(ids) && onlyOurs(ids) && !idsBelow(os.Getppid())
 	}
 	// Only if it lives now was all that read of it, and not of who got its pid.
@@ -50,7 +49,7 @@ func (p Peer) Below() bool {
 
 // idsBelow: every id of the process's user namespace is one of ours, or it has none.
 func idsBelow(pid int) bool {
-	ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
+	ids, err := ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid))
 	return err == nil && onlyOurs(ids) // /proc with hidepid shows nobody above us
 }
 
@@ -67,32 +66,6 @@ func onlyOurs(ids []byte) bool {
 // sameIDs: that uid_map reads as ours does. Who is below cannot make one that does, save
 // where our own range holds the ids that it is mapped to.
 func sameIDs(ids []byte) bool {
-	own, err := readProc("/proc/self/uid_map")
+	own, err := ReadFile("/proc/self/uid_map")
 	return err == nil && string(own) == string(ids)
-}
-
-// readProc reads a small file of /proc. os.ReadFile takes thrice the system calls: it
-// tries to have Go's poller watch the file.
-func readProc(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fail("open", path, err)
-	}
-	defer unix.Close(fd)
-	text := make([]byte, 0, 512)
-	for {
-		if len(text) == cap(text) {
-			text = slices.Grow(text, cap(text))
-		}
-		n, err := unix.Read(fd, text[len(text):cap(text)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, fail("read", path, err)
-		case n == 0:
-			return text, nil
-		default:
-			text = text[:len(text)+n]
-		}
-	}
 }

@@ -55,7 +55,7 @@ func TestPeerBelow(t *testing.T) {
 		if !idsBelow(pid) && inside {
 			t.Errorf("%s: the ids of a sandbox are not ours", name)
 		}
-		ids, err := readProc(fmt.Sprintf("/proc/%d/uid_map", pid))
+		ids, err := ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid))
 		must(t, err)
 		if sameIDs(ids) && clear {
 			t.Errorf("%s: a sandbox's map reads as ours does", name)

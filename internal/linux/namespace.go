@@ -26,7 +26,7 @@ func OpenNamespace(pid, kind int) (*os.File, error) {
 	// Not os.Open, which tries in five more calls to have Go's poller watch it: a start
 	// opens a dozen.
 	path := namespacePath(pid, kind)
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := Open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, fail("open", path, err)
 	}

@@ -1,10 +1,27 @@
 package linux
 
 import (
-	"io/fs"
+	"math"
 
 	"golang.org/x/sys/unix"
 )
+
+// Open is open(2) with O_CLOEXEC, again where a signal interrupted it, as FUSE and NFS
+// let one: Go's runtime preempts threads by signals. The error is the bare errno.
+func Open(path string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// openFile is Open whose error, a *fs.PathError, names the path.
+func openFile(path string, flags int, mode uint32) (int, error) {
+	fd, err := Open(path, flags, mode)
+	return fd, fail("open", path, err)
+}
 
 // ReadFile is os.ReadFile in three or four system calls instead of ten: os.File
 // tries first whether the poller takes the file, which a regular one never does.
@@ -15,21 +32,33 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	data := make([]byte, 0, 1024)
-	for {
+	data, err := ReadAll(fd, 1024, math.MaxInt)
+	if err != nil {
+		return nil, fail("read", path, err)
+	}
+	return data, nil
+}
+
+// ReadAll reads fd to its end, most bytes at the most. room, at least 1, is
+// how many it probably takes: with more than it has no second buffer is made. The error is the bare errno.
+func ReadAll(fd, room, most int) ([]byte, error) {
+	data := make([]byte, 0, min(room, most))
+	for len(data) < most {
+		if len(data) == cap(data) {
+			data = append(make([]byte, 0, min(8*cap(data), most)), data...)
+		}
 		n, err := unix.Read(fd, data[len(data):cap(data)])
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
-			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+			return nil, err
 		case n == 0:
 			return data, nil
 		}
-		if data = data[:len(data)+n]; len(data) == cap(data) {
-			data = append(make([]byte, 0, 8*cap(data)), data...)
-		}
+		data = data[:len(data)+n]
 	}
+	return data, nil
 }
 
 // WriteFile is os.WriteFile in as few: flags are those of open(2) beside
@@ -43,22 +72,7 @@ func WriteFile(path string, data []byte, flags int, mode uint32) error {
 	if cerr := unix.Close(fd); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return &fs.PathError{Op: "write", Path: path, Err: err}
-	}
-	return nil
-}
-
-func openFile(path string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
-		if err == nil {
-			return fd, nil
-		}
-		if err != unix.EINTR { // of FUSE and NFS
-			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-	}
+	return fail("write", path, err)
 }
 
 // WriteAll writes data to fd, however many calls it takes.

@@ -57,3 +57,31 @@ func TestWriteFileIsExclusiveWhereAsked(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// A bound is kept whatever room was guessed, and the bytes before it are all there.
+func TestReadAllIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	text := bytes.Repeat([]byte("0123456789"), 500)
+	if err := WriteFile(path, text, unix.O_CREAT, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []int{1, 7, 5000, 5001, 1 << 20} {
+		for _, most := range []int{0, 1, 6, 4999, 5000, 5001, 1 << 16} {
+			fd, err := Open(path, unix.O_RDONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ReadAll(fd, room, most)
+			if want := text[:min(most, len(text))]; err != nil || !bytes.Equal(got, want) || cap(got) > most {
+				t.Errorf("room %d, most %d: %d bytes of %d, %v", room, most, len(got), cap(got), err)
+			}
+			_ = unix.Close(fd)
+		}
+	}
+	if _, err := ReadAll(-1, 1, 1); err != unix.EBADF {
+		t.Errorf("no descriptor: %v", err)
+	}
+	if _, err := Open(path+"/x", unix.O_RDONLY, 0); err != unix.ENOTDIR {
+		t.Errorf("a path that leads nowhere: %v", err)
+	}
+}
