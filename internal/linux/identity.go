@@ -72,41 +72,43 @@ func (id Identity) Runs() bool {
 	if boot, err := BootID(); err != nil || boot != id.BootID {
 		return false
 	}
-	data, err := ReadFile("/proc/" + strconv.Itoa(id.PID) + "/stat")
-	if err != nil {
-		return false
-	}
-	state := bytes.TrimSpace(data[bytes.LastIndexByte(data, ')')+1:]) // proc_pid_stat(5)
-	start, err := startTime(data)
-	return err == nil && start == id.StartTime && state[0] != 'Z' && state[0] != 'X'
+	state, start, err := stat(id.PID)
+	return err == nil && start == id.StartTime && state != 'Z' && state != 'X'
 }
 
 // StartTime is when pid started, in clock ticks after boot.
 func StartTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, start, err := stat(pid)
 	if os.IsNotExist(err) {
 		err = fail("read start time of process", strconv.Itoa(pid), unix.ESRCH)
 	}
-	if err != nil {
-		return 0, err
-	}
-	return startTime(data)
+	return start, err
 }
 
-// startTime parses /proc/PID/stat. The name in it is chosen by the process and
-// may hold blanks and brackets: what follows the last ')' is ours to trust.
-func startTime(stat []byte) (uint64, error) {
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 { // field 3 (state) is the first here, 22 the twentieth
-		return 0, fmt.Errorf("parse /proc/PID/stat: %d fields", len(fields))
+// stat reads the state and the start time of pid from /proc/PID/stat.
+func stat(pid int) (state byte, start uint64, err error) {
+	text, err := ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, err
 	}
-	return strconv.ParseUint(string(fields[19]), 10, 64)
+	return parseStat(text)
+}
+
+// parseStat parses proc_pid_stat(5). The name in it is chosen by the process and
+// may hold blanks and brackets: what follows the last ')' is ours to trust.
+func parseStat(text []byte) (state byte, start uint64, err error) {
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 20 { // field 3 (state) is the first here, 22 (start time) the twentieth
+		return 0, 0, fmt.Errorf("parse /proc/PID/stat: %d fields", len(fields))
+	}
+	start, err = strconv.ParseUint(string(fields[19]), 10, 64)
+	return fields[0][0], start, err
 }
 
 // BootID is the random name of this boot of the host.
 func BootID() (string, error) { return bootID() }
 
 var bootID = sync.OnceValues(func() (string, error) {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	data, err := ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data)), err
 })

@@ -122,12 +122,12 @@ func TestIdentity(t *testing.T) {
 func TestStartTimeOfAHostileName(t *testing.T) {
 	rest := " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n"
 	for _, name := range []string{"sh", ") S 1 1 1", "a b c", "((", "\n)\n", ""} {
-		if got, err := startTime([]byte("7 (" + name + ")" + rest)); err != nil || got != 4242 {
-			t.Errorf("%q: %d, %v", name, got, err)
+		if state, got, err := parseStat([]byte("7 (" + name + ")" + rest)); err != nil || got != 4242 || state != 'S' {
+			t.Errorf("%q: %c, %d, %v", name, state, got, err)
 		}
 	}
 	for _, bad := range []string{"", "7 (x) S 1", "no brackets"} {
-		if got, err := startTime([]byte(bad)); err == nil {
+		if _, got, err := parseStat([]byte(bad)); err == nil {
 			t.Errorf("%q: %d", bad, got)
 		}
 	}

@@ -98,15 +98,12 @@ func (s *Store) Path(elem ...string) string {
 }
 
 // BootID names this boot of this kernel (random(4)).
-func BootID() string { return bootID() }
-
-var bootID = sync.OnceValue(func() string {
-	b, err := linux.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "unknown-boot"
+func BootID() string {
+	if id, err := linux.BootID(); err == nil {
+		return id
 	}
-	return strings.TrimSpace(string(b))
-})
+	return "unknown-boot"
+}
 
 // MachineID names this host: machine-id(5), or the node name where there is none.
 func MachineID() string { return machineID() }
