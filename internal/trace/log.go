@@ -22,19 +22,16 @@ func Collect(asked bool) *Log {
 }
 
 // Begin is as the package's.
-func (l *Log) Begin(name string) Span {
-	if l == nil {
-		return Span{}
-	}
-	return Span{log: l, name: name, began: now()}
-}
+func (l *Log) Begin(name string) Span { return l.begin(name, 0) }
 
 // Aside is as the package's.
-func (l *Log) Aside(name string) Span {
+func (l *Log) Aside(name string) Span { return l.begin(name, aside) }
+
+func (l *Log) begin(name string, kind Kind) Span {
 	if l == nil {
 		return Span{}
 	}
-	return Span{log: l, name: name, began: now(), kind: aside}
+	return Span{log: l, name: name, began: now(), kind: kind}
 }
 
 func (l *Log) keep(m Mark) {

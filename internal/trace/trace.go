@@ -77,35 +77,22 @@ type Span struct {
 }
 
 // Begin begins what a process does on its way to the goal.
-func Begin(name string) Span {
-	if here.Load() == nil {
-		return Span{}
-	}
-	return Span{name: name, began: now()}
-}
+func Begin(name string) Span { return begin(name, 0) }
 
 // Aside is Begin of what a process does at the same time, as one other goroutine.
-func Aside(name string) Span {
-	if here.Load() == nil {
-		return Span{}
-	}
-	return Span{name: name, began: now(), kind: aside}
-}
+func Aside(name string) Span { return begin(name, aside) }
 
 // Apart is Aside for what goes on beside that.
-func Apart(name string) Span {
-	if here.Load() == nil {
-		return Span{}
-	}
-	return Span{name: name, began: now(), kind: apart}
-}
+func Apart(name string) Span { return begin(name, apart) }
 
 // Wait is Begin of a time in which this process has nothing to do.
-func Wait(name string) Span {
+func Wait(name string) Span { return begin(name, waiting) }
+
+func begin(name string, kind Kind) Span {
 	if here.Load() == nil {
 		return Span{}
 	}
-	return Span{name: name, began: now(), kind: waiting}
+	return Span{name: name, began: now(), kind: kind}
 }
 
 // End ends it. Only then it is kept, so what never ends is not shown.
