@@ -219,7 +219,7 @@ func dfContainerOf(c *engine.ContainerUsage, whole bool) dfContainer {
 	command := strings.Join(c.Command, " ")
 	row := dfContainer{CreatedAt: date(c.Created), ID: c.ID, Image: c.ImageName, Labels: labelsText(c.Labels), LocalVolumes: strconv.Itoa(len(c.Volumes)),
 		Names: c.Name, Networks: networkNames(&c.Container), RunningFor: ago(time.Since(c.Created)) + " ago", Size: size(c.Written), State: string(c.State.Status),
-		Status: status(&c.Entry), Ports: portsText(c.Published())}
+		Status: status(c.Entry), Ports: portsText(c.Published())}
 	if !whole {
 		row.ID, command = c.ID[:12], ellipsis(command, 20)
 	}

@@ -251,7 +251,7 @@ func ancestorFilter(s *containers, values []string) (test, error) {
 func (s *containers) beside(key string, values []string) (test, error) {
 	ref := strings.TrimPrefix(values[len(values)-1], "/")
 	id, err := s.e.Store.FindContainer(ref)
-	at := slices.IndexFunc(s.all, func(c engine.Entry) bool { return c.ID == id })
+	at := slices.IndexFunc(s.all, func(c *engine.Entry) bool { return c.ID == id })
 	if err != nil || at < 0 {
 		return nil, noSuch(key, ref)
 	}

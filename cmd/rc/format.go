@@ -34,9 +34,10 @@ type formatter struct {
 	each    bool // a value that the template fails on does not stop the others
 	json    bool
 	table   bool
-	parts   []part   // of a simple template; nil: not simple
-	rows    [][]byte // of the table so far
-	flushed bool     // a table was printed
+	parts   []part // of a simple template; nil: not simple
+	rows    []any  // of the table so far: what encode gives, or a fielded value
+	out     []byte // of a list: what is to be written
+	flushed bool   // a table was printed
 	helper  *engine.Renderer
 	clean   bool // stdout is a terminal: what would steer it is not printed
 }
@@ -44,6 +45,14 @@ type formatter struct {
 // labelled is a value whose labels {{.Label "x"}} can ask for by name; its JSON
 // has them as one text.
 type labelled interface{ labels() map[string]string }
+
+// fielded is a value of a list that knows its fields by name, all of them texts: a
+// simple template works out only what it names, without JSON in between. For all
+// others object is what JSON shows.
+type fielded interface {
+	field(name string) (text string, ok bool)
+	object() any
+}
 
 // part is a text or, where path is set, a field.
 type part struct {
@@ -83,6 +92,9 @@ func newFormatter(e *engine.Engine, format string, headers map[string]string, ea
 
 // start runs the program that knows templates.
 func (f *formatter) start() error {
+	if err := f.write(); err != nil { // before the other begins
+		return err
+	}
 	var args []string
 	if f.each {
 		args = append(args, "--each")
@@ -104,37 +116,67 @@ func (f *formatter) start() error {
 
 // print prints one value; of a table, flush or close does.
 func (f *formatter) print(value any) error {
-	var b bytes.Buffer
-	enc := newEncoder(&b)
-	if err := enc.Encode(value); err != nil {
-		return err
-	}
-	if f.json {
-		_, err := os.Stdout.Write(b.Bytes())
-		return err
-	}
-	line := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
-	if l, ok := value.(labelled); ok {
-		labels, err := json.Marshal(l.labels())
+	if _, ok := value.(fielded); !ok || f.json || f.helper != nil {
+		line, err := f.encode(value)
 		if err != nil {
 			return err
 		}
-		line = append(line[:len(line)-1], `,"labelMap":`+string(labels)+"}"...)
+		value = line
 	}
 	switch {
+	case f.json:
+		return f.line(string(value.([]byte)))
 	case f.helper != nil:
-		return f.helper.Print(line)
+		return f.helper.Print(value.([]byte))
 	case f.table:
-		f.rows = append(f.rows, line)
+		f.rows = append(f.rows, value)
 		return nil
 	}
-	if text, ok := f.execute(line); ok {
-		return f.raw(text + "\n")
+	if text, ok := f.execute(value); ok {
+		return f.line(text)
 	}
-	if err := f.start(); err != nil { // it words the error
+	return f.giveUp(value)
+}
+
+// giveUp leaves values, and all that follow, to the program that knows templates. Of
+// a field that they do not have it words the error.
+func (f *formatter) giveUp(values ...any) error {
+	if err := f.start(); err != nil {
 		return err
 	}
-	return f.helper.Print(line)
+	for _, v := range values {
+		line, err := f.encode(v)
+		if err != nil {
+			return err
+		}
+		if err := f.helper.Print(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode is a value as a line of JSON, and as it is if it is one.
+func (f *formatter) encode(value any) ([]byte, error) {
+	if line, ok := value.([]byte); ok {
+		return line, nil
+	}
+	if v, ok := value.(fielded); ok {
+		value = v.object()
+	}
+	var b bytes.Buffer
+	if err := newEncoder(&b).Encode(value); err != nil {
+		return nil, err
+	}
+	line := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	if l, ok := value.(labelled); ok && !f.json {
+		labels, err := json.Marshal(l.labels())
+		if err != nil {
+			return nil, err
+		}
+		line = append(line[:len(line)-1], `,"labelMap":`+string(labels)+"}"...)
+	}
+	return line, nil
 }
 
 // raw prints a text as it is, in order with the values.
@@ -142,7 +184,26 @@ func (f *formatter) raw(text string) error {
 	if f.helper != nil {
 		return f.helper.Raw(text)
 	}
-	_, err := os.Stdout.WriteString(text)
+	f.out = append(f.out, text...)
+	return f.write()
+}
+
+// line prints a line of a value. Those of a list wait for each other; what is no list
+// says between its values what went wrong, on the other stream.
+func (f *formatter) line(text string) error {
+	f.out = append(append(f.out, text...), '\n')
+	if f.headers != nil && len(f.out) < 64<<10 {
+		return nil
+	}
+	return f.write()
+}
+
+func (f *formatter) write() error {
+	if len(f.out) == 0 {
+		return nil
+	}
+	_, err := os.Stdout.Write(f.out)
+	f.out = f.out[:0]
 	return err
 }
 
@@ -156,7 +217,7 @@ func (f *formatter) flush() error {
 	if f.helper != nil {
 		return f.helper.Flush()
 	}
-	return nil
+	return f.write()
 }
 
 // close prints what is left. The error of a template that failed has been printed
@@ -170,7 +231,7 @@ func (f *formatter) close() error {
 	if f.helper != nil {
 		return f.helper.Close()
 	}
-	return nil
+	return f.write()
 }
 
 // printTable prints the rows here, or has the program do it where one of them has
@@ -180,29 +241,22 @@ func (f *formatter) printTable() error {
 	f.rows, f.flushed = nil, true
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 10, 1, 3, ' ', 0) // Docker's widths
-	headings, err := json.Marshal(f.headers)
-	if err != nil {
-		return err
-	}
-	for _, row := range append([][]byte{headings}, rows...) {
+	for _, row := range append([]any{headings(f.headers)}, rows...) {
 		text, ok := f.execute(row)
 		if !ok {
-			if err := f.start(); err != nil {
-				return err
-			}
-			for _, row := range rows {
-				if err := f.helper.Print(row); err != nil {
-					return err
-				}
-			}
-			return nil
+			return f.giveUp(rows...)
 		}
 		_, _ = w.Write([]byte(text + "\n")) // a bytes.Buffer takes it all
 	}
 	_ = w.Flush()
-	_, err = os.Stdout.Write(b.Bytes())
-	return err
+	return f.raw(b.String())
 }
+
+// headings are the first row of a table.
+type headings map[string]string
+
+func (h headings) field(name string) (string, bool) { text, ok := h[name]; return text, ok }
+func (h headings) object() any                      { return h }
 
 // simple splits a template of texts and {{.Field}} or {{.A.B}}; nil for any other.
 func simple(format string) []part {
@@ -236,22 +290,18 @@ func notIdent(r rune) bool {
 	return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// execute is a simple template over a value; false where a field is not there or
-// is no text, whole number or truth, which text/template prints in its own way.
-func (f *formatter) execute(value []byte) (string, bool) {
-	var root any
-	dec := json.NewDecoder(bytes.NewReader(value))
-	dec.UseNumber()
-	if dec.Decode(&root) != nil {
-		return "", false
-	}
+// execute is a simple template over a fielded value or a line of JSON; false where a
+// field is not there or is no text, whole number or truth, which text/template prints
+// in its own way.
+func (f *formatter) execute(value any) (string, bool) {
+	look := scalars(value)
 	var out strings.Builder
 	for _, p := range f.parts {
 		if p.path == nil {
 			out.WriteString(p.text)
 			continue
 		}
-		text, ok := scalar(root, p.path)
+		text, ok := look(p.path)
 		if !ok {
 			return "", false
 		}
@@ -261,6 +311,26 @@ func (f *formatter) execute(value []byte) (string, bool) {
 		out.WriteString(text)
 	}
 	return out.String(), true
+}
+
+// scalars finds a value's fields.
+func scalars(value any) func(path []string) (string, bool) {
+	if v, ok := value.(fielded); ok {
+		return func(path []string) (string, bool) {
+			text, ok := v.field(path[0])
+			if !utf8.ValidString(text) {
+				text = string([]rune(text)) // U+FFFD for each wrong byte, as in JSON
+			}
+			return text, ok && len(path) == 1
+		}
+	}
+	var root any
+	dec := json.NewDecoder(bytes.NewReader(value.([]byte)))
+	dec.UseNumber()
+	if dec.Decode(&root) != nil {
+		root = nil // which has no fields
+	}
+	return func(path []string) (string, bool) { return scalar(root, path) }
 }
 
 func scalar(v any, path []string) (string, bool) {

@@ -153,7 +153,7 @@ func (o *inspectOptions) container(e *engine.Engine, c *engine.Entry) (*containe
 	freshen(e, c)
 	v := inspectContainer(e, c)
 	if o.size {
-		sizes, err := e.Written([]engine.Entry{*c})
+		sizes, err := e.Written([]*engine.Entry{c})
 		if err != nil {
 			return nil, err
 		}

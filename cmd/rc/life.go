@@ -103,8 +103,7 @@ func (s *selection) names(e *engine.Engine, verb string, args []string, fits fun
 		return nil, err
 	}
 	var names []string
-	for i := range list {
-		c := &list[i]
+	for _, c := range list {
 		if c.MachineID == record.MachineID() && fits(c) && match(c) {
 			names = append(names, c.Name)
 		}

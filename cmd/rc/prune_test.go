@@ -170,7 +170,7 @@ func TestVolumeVerbs(t *testing.T) {
 }
 
 func TestDfLines(t *testing.T) {
-	entry := func(s record.Status) engine.Entry { return engine.Entry{State: record.State{Status: s}} }
+	entry := func(s record.Status) *engine.Entry { return &engine.Entry{State: record.State{Status: s}} }
 	u := &engine.DiskUsage{
 		Images:     []engine.ImageUsage{{Image: &record.Image{}, Containers: 2}, {Image: &record.Image{}}},
 		Containers: []engine.ContainerUsage{{Entry: entry(record.Running), Written: 1000}, {Entry: entry(record.Exited), Written: 3000}},

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
@@ -24,7 +22,8 @@ type psOptions struct {
 	format                            string
 	filter                            filters
 
-	shown containers
+	shown  containers
+	mounts bool // the format names them; each is a file more to read
 }
 
 func psCommand() *command {
@@ -110,13 +109,13 @@ func (o *psOptions) run(g *global, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	mounts := format == "json" || strings.Contains(format, "json") || strings.Contains(format, ".Mounts") || strings.Contains(format, ".LocalVolumes")
-	for i := range list {
-		line := o.line(&list[i], mounts)
-		if size, ok := sizes[list[i].ID]; ok {
-			line.Size = sizeText(size, size+o.shown.imageSize(&list[i]))
+	o.mounts = strings.Contains(format, "json") || strings.Contains(format, ".Mounts") || strings.Contains(format, ".LocalVolumes")
+	for _, c := range list {
+		row := &psRow{o, c, "0B"}
+		if size, ok := sizes[c.ID]; ok {
+			row.size = sizeText(size, size+o.shown.imageSize(c))
 		}
-		if err := f.print(line); err != nil {
+		if err := f.print(row); err != nil {
 			break // close knows why
 		}
 	}
@@ -124,7 +123,7 @@ func (o *psOptions) run(g *global, args []string) (int, error) {
 }
 
 // list are the containers that shall be shown.
-func (o *psOptions) list(e *engine.Engine) ([]engine.Entry, error) {
+func (o *psOptions) list(e *engine.Engine) ([]*engine.Entry, error) {
 	all, err := e.List()
 	if err != nil {
 		return nil, err
@@ -137,9 +136,8 @@ func (o *psOptions) list(e *engine.Engine) ([]engine.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []engine.Entry
-	for i := range all {
-		c := &all[i]
+	var list []*engine.Entry
+	for _, c := range all {
 		if !o.all && o.last <= 0 && !o.filter.names("status") && !up(c) {
 			continue
 		}
@@ -147,43 +145,10 @@ func (o *psOptions) list(e *engine.Engine) ([]engine.Entry, error) {
 			break
 		}
 		if match(c) {
-			list = append(list, *c)
+			list = append(list, c)
 		}
 	}
 	return list, nil
-}
-
-// psLine is Docker's object of `docker ps --format json`.
-type psLine struct {
-	Command, CreatedAt, ID, Image, Labels, LocalVolumes, Mounts, Names, Networks, Ports, RunningFor, Size, State, Status string
-
-	all map[string]string
-}
-
-func (l *psLine) labels() map[string]string { return l.all }
-
-func (o *psOptions) line(c *engine.Entry, mounts bool) *psLine {
-	id, command := c.ID, strings.Join(c.Command, " ")
-	if !o.noTrunc {
-		id, command = id[:12], ellipsis(command, 20)
-	}
-	l := &psLine{
-		ID: id, Image: o.shown.imageText(c, o.noTrunc), Command: fmt.Sprintf("%q", command), CreatedAt: date(c.Created),
-		RunningFor: ago(time.Since(c.Created)) + " ago", State: string(c.State.Status), Status: status(c), Names: c.Name,
-		Networks: networkNames(&c.Container), Labels: labelsText(c.Labels), Ports: o.shown.portsOf(c), Size: "0B", all: c.Labels,
-	}
-	if mounts {
-		var names []string
-		for _, m := range o.shown.mounts(c) {
-			name := cmp.Or(m.Name, m.Source)
-			if !o.noTrunc {
-				name = ellipsis(name, 15)
-			}
-			names = append(names, name)
-		}
-		l.Mounts, l.LocalVolumes = strings.Join(names, ","), fmt.Sprint(len(c.Volumes))
-	}
-	return l
 }
 
 // ellipsis cuts a text to n characters.
@@ -201,7 +166,7 @@ func sizeText(written, whole int64) string { return size(written) + " (virtual "
 // is read once.
 type containers struct {
 	e      *engine.Engine
-	all    []engine.Entry
+	all    []*engine.Entry
 	images map[string]*record.Image // by id; nil for one that is not there
 	names  map[string]string        // what a name means now
 }

@@ -139,9 +139,9 @@ func (w *watcher) list() ([]*engine.Entry, error) {
 	var list []*engine.Entry
 	if len(w.names) == 0 {
 		all, err := w.e.List()
-		for i := range all {
-			if w.o.all || up(&all[i]) {
-				list = append(list, &all[i])
+		for _, c := range all {
+			if w.o.all || up(c) {
+				list = append(list, c)
 			}
 		}
 		return list, err

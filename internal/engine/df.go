@@ -33,7 +33,7 @@ type ImageUsage struct {
 
 // ContainerUsage is one container and the bytes of its own layer.
 type ContainerUsage struct {
-	Entry
+	*Entry
 	Written int64
 }
 
@@ -87,7 +87,7 @@ func (e *Engine) DiskUsage() (*DiskUsage, error) {
 	return u, e.imageUsage(u, list)
 }
 
-func (e *Engine) imageUsage(u *DiskUsage, list []Entry) error {
+func (e *Engine) imageUsage(u *DiskUsage, list []*Entry) error {
 	images, err := e.Store.Images()
 	if err != nil {
 		return hint.New("list the images", hint.Cause(err), "")

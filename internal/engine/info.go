@@ -68,8 +68,8 @@ func (e *Engine) Info() (*Info, error) {
 		return nil, err
 	}
 	i.Containers = len(list)
-	for k := range list {
-		switch c := &list[k]; {
+	for _, c := range list {
+		switch {
 		case c.Alive && c.State.Status == record.Paused:
 			i.Paused++
 		case c.Running():

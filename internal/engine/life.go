@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sort"
 	"strconv"
 	"time"
 
@@ -26,32 +25,6 @@ type Entry struct {
 	record.Container
 	State record.State
 	Alive bool // its shim lives
-}
-
-// List returns the containers, newest first, after repairing what a killed
-// process left behind. It takes no lock that a running container holds.
-func (e *Engine) List() ([]Entry, error) {
-	ids, err := e.Store.ContainerIDs()
-	if err != nil {
-		return nil, hint.New("list the containers", hint.Cause(err), "")
-	}
-	var list []Entry
-	for _, id := range ids {
-		entry, err := e.Load(id)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // half-made, or removed while we looked
-		}
-		if err != nil {
-			e.Warn("container " + shortID(id) + ": " + err.Error())
-			continue
-		}
-		list = append(list, *entry)
-	}
-	e.sweep(len(ids))
-	e.emptyTrash()
-	e.reviveKeeper(list)
-	sort.Slice(list, func(i, j int) bool { return list[i].Created.After(list[j].Created) })
-	return list, nil
 }
 
 // Load reads one container's truth: what its record says, corrected by whether

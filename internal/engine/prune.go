@@ -40,12 +40,11 @@ func (e *Engine) PruneContainers(f *PruneFilter) (*Pruned, error) {
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(c Entry) bool { return !c.prunable() || !f.takes(c.Created, c.Labels) })
+	list = slices.DeleteFunc(list, func(c *Entry) bool { return !c.prunable() || !f.takes(c.Created, c.Labels) })
 	sizes := e.writtenBy(list)
 	p := &Pruned{}
 	var failed []error
-	for i := range list {
-		c := &list[i]
+	for i, c := range list {
 		// Not by force: one that was started since is refused, and stays.
 		if _, err := e.Remove(c.ID, false, false); err != nil {
 			if alive, aerr := e.Store.Alive(c.ID); aerr == nil && !alive {
@@ -68,7 +67,7 @@ func (c *Entry) prunable() bool {
 
 // writtenBy are the bytes of each container's own layer; zeros where they cannot
 // be counted, which is no reason to keep a container.
-func (e *Engine) writtenBy(list []Entry) []int64 {
+func (e *Engine) writtenBy(list []*Entry) []int64 {
 	paths := make([]string, len(list))
 	for i := range list {
 		paths[i] = e.Store.Path("containers", list[i].ID, "upper")

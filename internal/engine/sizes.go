@@ -2,7 +2,7 @@ package engine
 
 // Written says how many bytes each of the containers wrote to its root file
 // system, by id. One that has none of its own (--rootfs) is left out.
-func (e *Engine) Written(list []Entry) (map[string]int64, error) {
+func (e *Engine) Written(list []*Entry) (map[string]int64, error) {
 	var ids, paths []string
 	for i := range list {
 		if list[i].Rootfs == "" {

@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/cgroup"
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 )
@@ -20,28 +22,28 @@ import (
 
 // strays is what carries the id of a container without a folder.
 type strays struct {
+	known []string // sorted: the ids of those that have one
 	ids   map[string]bool
 	names map[string][]string // files of container-names by the id in them
 	refs  map[string][]string // files of images/*/users by name
 }
 
-// sweep removes strays. known is how many containers there are: only more names
-// than that are worth reading them all.
-func (e *Engine) sweep(known int) {
-	s := strays{map[string]bool{}, map[string][]string{}, map[string][]string{}}
-	if dir, err := e.Store.Runtime(); err == nil {
-		for _, name := range namesIn(filepath.Join(dir, "c")) {
-			s.add(e, strings.TrimSuffix(strings.TrimSuffix(name, ".sock"), ".lock"))
-		}
+// sweep removes strays. What the listing has is none. Only more names than that has
+// containers are worth reading them all.
+func (e *Engine) sweep(seen *record.Listing) {
+	s := strays{seen.IDs, map[string]bool{}, map[string][]string{}, map[string][]string{}}
+	for _, name := range seen.Runtime {
+		s.add(e, strings.TrimSuffix(strings.TrimSuffix(name, ".sock"), ".lock"))
 	}
 	for _, image := range namesIn(e.Store.Path("images")) {
 		users := e.Store.Path("images", image, "users")
 		for _, id := range namesIn(users) {
-			s.refs[id] = append(s.refs[id], filepath.Join(users, id))
-			s.add(e, id)
+			if s.add(e, id) {
+				s.refs[id] = append(s.refs[id], filepath.Join(users, id))
+			}
 		}
 	}
-	if names := namesIn(e.Store.Path("container-names")); len(names) > known || len(s.ids) > 0 {
+	if names := namesIn(e.Store.Path("container-names")); len(names) > len(seen.IDs) || len(s.ids) > 0 {
 		for _, name := range names {
 			id := strings.TrimPrefix(name, ".") // a name that was being claimed
 			if id == name {
@@ -57,13 +59,18 @@ func (e *Engine) sweep(known int) {
 	sweepTemporary(e.Store.Path("image-names"))
 }
 
-func (s *strays) add(e *Engine, id string) {
-	if !record.ValidID(id) || s.ids[id] {
-		return
+// add takes in an id if no container has it, and tells whether it is one of those.
+func (s *strays) add(e *Engine, id string) bool {
+	if s.ids[id] {
+		return true
+	}
+	if _, known := slices.BinarySearch(s.known, id); known || !record.ValidID(id) {
+		return false
 	}
 	if _, err := os.Lstat(e.Store.ContainerDir(id)); os.IsNotExist(err) {
 		s.ids[id] = true
 	}
+	return s.ids[id]
 }
 
 // sweepOne removes what is left of one, unless somebody is at work on it: who
@@ -115,20 +122,15 @@ func sweepTemporary(dir string) {
 }
 
 func namesIn(dir string) []string {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
+	names, _ := linux.Names(dir)
 	return names
 }
 
 // reviveKeeper starts a keeper where one was killed: the shims of networked
 // containers wait for it, to attach them again.
-func (e *Engine) reviveKeeper(list []Entry) {
-	for i := range list {
-		if c := &list[i]; !c.Running() || !spec.NamespaceKind(c.Network).Kept() {
+func (e *Engine) reviveKeeper(list []*Entry) {
+	for _, c := range list {
+		if !c.Running() || !spec.NamespaceKind(c.Network).Kept() {
 			continue
 		}
 		// Not only a connection: one that is just dying still has its queue.

@@ -10,9 +10,9 @@ import (
 // spares the runtime's poller, which looks at every descriptor that os opens, and an
 // object an entry.
 func Names(dir string) ([]string, error) {
-	fd, err := openFile(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := OpenFolder(dir)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
 	defer unix.Close(fd)
 	names, err := NamesAt(fd)
@@ -20,6 +20,17 @@ func Names(dir string) ([]string, error) {
 		err = &fs.PathError{Op: "readdirent", Path: dir, Err: err}
 	}
 	return names, err
+}
+
+// OpenFolder opens a folder whose names shall be read, or that paths start at. The
+// error is the bare errno.
+func OpenFolder(dir string) (int, error) {
+	for {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
 
 // NamesAt is Names of an open folder, from where its descriptor stands. Its error is

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -68,8 +67,13 @@ func (s *Store) Alive(id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, unix.ENOENT) {
+	return lifeHeld(unix.AT_FDCWD, path)
+}
+
+// lifeHeld asks about the lock at a path below a folder. Nobody holds one that is not there.
+func lifeHeld(folder int, path string) (bool, error) {
+	fd, err := unix.Openat(folder, path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err == unix.ENOENT {
 		return false, nil
 	}
 	if err != nil {
