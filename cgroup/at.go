@@ -135,14 +135,14 @@ func (p *place) folder(group string) string {
 // is delegated nobody can see.
 func OwnUnit() (group string, inode uint64) {
 	p, err := standing(hostView())
-	if err != nil || ownUnit(p.group) == "" {
-		return "", 0 // without a look at the mounts: most who ask stand in none
-	}
-	if p, err = locate(hostView()); err != nil {
+	if err != nil {
 		return "", 0
 	}
+	if group = ownUnit(p.group); group == "" {
+		return "", 0 // without a look at the mounts: most who ask stand in none
+	}
 	var st unix.Stat_t
-	if group = ownUnit(p.group); group == "" || unix.Stat(p.folder(group), &st) != nil {
+	if p.findFolder() != nil || unix.Stat(p.folder(group), &st) != nil {
 		return "", 0
 	}
 	return group, st.Ino

@@ -105,24 +105,32 @@ func standing(v view) (*place, error) {
 // locate finds this process's own group as a folder.
 func locate(v view) (*place, error) {
 	p, err := standing(v)
+	if err == nil {
+		err = p.findFolder()
+	}
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := v2Mounts(v.proc + "/self/mountinfo")
+	return p, nil
+}
+
+// findFolder looks for the mount that shows the group.
+func (p *place) findFolder() error {
+	mounts, err := v2Mounts(p.view.proc + "/self/mountinfo")
 	if err != nil {
-		return nil, noProc(err)
+		return noProc(err)
 	}
 	if p.group == "" || len(mounts) == 0 {
-		return nil, p.whyNoV2()
+		return p.whyNoV2()
 	}
 	for _, m := range mounts {
 		rel, ok := below(p.group, m.root)
-		if dir := filepath.Join(m.dir, rel); ok && v.isV2(dir) {
+		if dir := filepath.Join(m.dir, rel); ok && p.view.isV2(dir) {
 			p.mount, p.dir = m, dir
-			return p, nil
+			return nil
 		}
 	}
-	return nil, p.whyNotShown(mounts[0])
+	return p.whyNotShown(mounts[0])
 }
 
 // below gives group relative to root. A group outside of this cgroup namespace
