@@ -100,7 +100,7 @@ func CheckPasta() error {
 	if _, err := FindPasta(os.Getenv("PATH")); err != nil {
 		return err
 	}
-	return CheckTun()
+	return accessTun(tun)
 }
 
 // FindPasta is the program, as path (a PATH) has it. unix.ENOENT below the error.

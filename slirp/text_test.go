@@ -84,19 +84,26 @@ func TestCheckName(t *testing.T) {
 
 func TestCheckTun(t *testing.T) {
 	dir := t.TempDir()
-	missing := filepath.Join(dir, "none")
-	err := checkTun(missing)
-	var h *hint.Error
-	if !errors.As(err, &h) || !errors.Is(err, unix.ENOENT) || !strings.Contains(h.Fix, "modprobe tun") || !strings.Contains(h.Fix, "--network=none") {
-		t.Error(err)
-	}
-	if os.Getuid() != 0 { // root may open everything
-		shut := filepath.Join(dir, "shut")
-		if err := os.WriteFile(shut, nil, 0); err != nil {
+	missing, open, shut := filepath.Join(dir, "none"), filepath.Join(dir, "open"), filepath.Join(dir, "shut")
+	for path, mode := range map[string]os.FileMode{open: 0o600, shut: 0} {
+		if err := os.WriteFile(path, nil, mode); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkTun(shut); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "chmod 0666") {
-			t.Error(err)
+	}
+	for name, check := range map[string]func(string) error{"open": checkTun, "access": accessTun} {
+		err := check(missing)
+		var h *hint.Error
+		if !errors.As(err, &h) || !errors.Is(err, unix.ENOENT) || !strings.Contains(h.Fix, "modprobe tun") || !strings.Contains(h.Fix, "--network=none") {
+			t.Error(name, err)
+		}
+		if err := check(open); err != nil {
+			t.Error(name, err)
+		}
+		if os.Getuid() == 0 { // root may open everything
+			continue
+		}
+		if err := check(shut); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "chmod 0666") {
+			t.Error(name, err)
 		}
 	}
 }
