@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // A start that was killed at any point before the payload ran leaves nothing.
@@ -378,23 +379,14 @@ func (w *workshop) shimOn(id string, answer func(control.Request) (*control.Repl
 	l, err := stage.Listen(path)
 	must(w.T, err)
 	w.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				var q control.Request
-				if _, err := c.Recv(&q); err == nil {
-					r, files := answer(q)
-					_ = c.Send(r, files...)
-					stage.CloseFiles(files)
-				}
-			}()
+	accept.Each(l, func(c *stage.Conn) {
+		var q control.Request
+		if _, err := c.Recv(&q); err == nil {
+			r, files := answer(q)
+			_ = c.Send(r, files...)
+			stage.CloseFiles(files)
 		}
-	}()
+	})
 }
 
 func TestRemoveRunning(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // limitTracked lets an address have n open connections.
@@ -68,7 +69,7 @@ func (b *box) send(address string, first, n int) (refused int) {
 // One container does not use up the table of connections that all share; what it has
 // closed is not counted, and questions to the gateway take no entry.
 func TestTrackedConnectionsAreBounded(t *testing.T) {
-	at := hostService(t).String()
+	at := accept.AtHost(t, accept.Saying("from the host"))
 	const limit = 40
 	limitTracked(t, limit)
 	w := open(t, nil, Options{})
@@ -134,16 +135,7 @@ func TestGatewayAnswersUntracked(t *testing.T) {
 	}
 	for _, l := range tcp {
 		defer l.Close()
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write([]byte(c.RemoteAddr().String()))
-				_ = c.Close()
-			}
-		}()
+		accept.Each(l, accept.Caller)
 	}
 	for _, gateway := range []string{"10.89.0.1", "fd5c:1::1"} {
 		for _, network := range []string{"udp", "tcp"} {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 const inside = "RC_BRIDGE_TEST_INSIDE"
@@ -142,16 +143,7 @@ func (b *box) serve(at string) {
 			return err
 		}
 		b.open = append(b.open, l, p)
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write([]byte(c.RemoteAddr().String()))
-				_ = c.Close()
-			}
-		}()
+		accept.Each(l, accept.Caller)
 		go answer(p)
 		return nil
 	})

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // startSlirp starts a slirp4netns for N0 as the keeper does, from within U0. What it
@@ -50,35 +51,10 @@ func startSlirp(t *testing.T, w *World, way Way) (stop func()) {
 	return stop
 }
 
-// hostService answers on the host's own address.
-func hostService(t *testing.T) net.Addr {
-	t.Helper()
-	host, err := slirp.HostAddress()
-	if err != nil {
-		t.Skip("this host has no way out: ", err)
-	}
-	l, err := net.Listen("tcp", host.String()+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte("from the host"))
-			_ = c.Close()
-		}
-	}()
-	return l.Addr()
-}
-
 // A slirp4netns dies, another comes: what a container asked for meanwhile is not
 // refused but comes about, and containers kept talking to each other.
 func TestAnotherSlirp(t *testing.T) {
-	at := hostService(t).String()
+	at := accept.AtHost(t, accept.Saying("from the host"))
 	w := open(t, nil, Options{})
 	n := testNetwork("web", "10.89.0.0/24", "fd5c:1::/64")
 	a, b := newBox(t), newBox(t)
@@ -118,7 +94,7 @@ func TestAnotherSlirp(t *testing.T) {
 }
 
 func TestWayOut(t *testing.T) {
-	at := hostService(t)
+	at := accept.AtHost(t, accept.Saying("from the host"))
 	w := open(t, nil, Options{})
 	way := w.WayOut([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("0.0.0.0/0")}, true)
 	if way.Prefix.String() != "10.211.2.0/24" {
@@ -138,12 +114,12 @@ func TestWayOut(t *testing.T) {
 	a, b := newBox(t), newBox(t)
 	a.join(w, on(n))
 	b.join(w, on(internal))
-	a.mustAsk("tcp", at.String(), "from the host")
-	b.mustNotAsk("tcp", at.String())
+	a.mustAsk("tcp", at, "from the host")
+	b.mustNotAsk("tcp", at)
 	// slirp4netns itself, and by it the host's loopback.
-	port := at.(*net.TCPAddr).Port
+	port := netip.MustParseAddrPort(at).Port()
 	for _, ip := range []string{"10.211.2.2", "10.211.2.3", "10.211.2.100", "fd00::2", "fd00::3"} {
-		a.mustNotAsk("tcp", netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(port)).String())
+		a.mustNotAsk("tcp", netip.AddrPortFrom(netip.MustParseAddr(ip), port).String())
 	}
 	// A network without a way out gets none by a route of its own.
 	err := b.do(func() error {
@@ -166,7 +142,7 @@ func TestWayOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.mustNotAsk("tcp", at.String())
+	b.mustNotAsk("tcp", at)
 }
 
 // A refusal is said, so that nobody waits for a time-out.
@@ -219,16 +195,7 @@ func TestListenDNS(t *testing.T) {
 		go answer(p)
 	}
 	for _, l := range tcp {
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write([]byte(c.RemoteAddr().String()))
-				_ = c.Close()
-			}
-		}()
+		accept.Each(l, accept.Caller)
 	}
 	for _, network := range []string{"udp", "tcp"} {
 		a.mustAsk(network, "10.89.0.1:53", "10.89.0.2:")

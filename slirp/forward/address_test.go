@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // TestServerSeesTheClient: every family and protocol, from a wire of the host.
 func TestServerSeesTheClient(t *testing.T) {
 	s := newScene(t)
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	s.serveUDP("udp", ":53")
 	_, tcp := s.publish("tcp", "", 80)
 	_, udp := s.publish("udp", "", 53)
@@ -73,9 +75,9 @@ func TestTwoPortsOneClient(t *testing.T) {
 // TestGatewayStandsIn: for the host's loopback, and for a server of the other family.
 func TestGatewayStandsIn(t *testing.T) {
 	s := newScene(t)
-	s.serveTCP("tcp", ":80", sayAddress)
-	s.serveTCP("tcp4", inside4+":81", sayAddress)
-	s.serveTCP("tcp6", "["+inside6+"]:82", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
+	s.serveTCP("tcp4", inside4+":81", accept.Caller)
+	s.serveTCP("tcp6", "["+inside6+"]:82", accept.Caller)
 	s.serveUDP("udp", ":53")
 	s.serveUDP("udp4", inside4+":54")
 	s.serveUDP("udp6", "["+inside6+"]:55")
@@ -105,7 +107,7 @@ func TestGatewayStandsIn(t *testing.T) {
 func TestAddressesAreFound(t *testing.T) {
 	s := newScene(t)
 	s.container.ip("address del " + inside6 + "/64 dev e0\n")
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	s.serveUDP("udp", ":53")
 	_, tcp := s.publish("tcp", "", 80)
 	_, udp := s.publish("udp", "", 53)
@@ -123,7 +125,7 @@ func TestAddressesAreFound(t *testing.T) {
 // TestRefusals: what has no server refuses at once, and what is not ours stays closed.
 func TestRefusals(t *testing.T) {
 	s := newScene(t)
-	s.serveTCP("tcp", "127.0.0.1:81", sayAddress)
+	s.serveTCP("tcp", "127.0.0.1:81", accept.Caller)
 	_, none := s.publish("tcp", "", 80)
 	_, local := s.publish("tcp", "", 81)
 	for _, addr := range []string{net.JoinHostPort(host4, none), net.JoinHostPort(host6, none), net.JoinHostPort(host4, local)} {
@@ -135,7 +137,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: refused after %v", addr, took)
 		}
 	}
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	s.Serve(Inside{Offline: true})
 	if got, _, err := ask(s.client.in, "tcp", net.JoinHostPort(host4, none), ""); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("on no network: %q, %v", got, err)
@@ -185,7 +187,7 @@ func TestAnswersComeFromWhereTheQuestionWent(t *testing.T) {
 // TestWaitUntilServed: what comes before the container has its network is kept.
 func TestWaitUntilServed(t *testing.T) {
 	s := newScene(t)
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	p, err := s.Listen(Port{Proto: "tcp", Inside: 80})
 	if err != nil {
 		t.Fatal(err)

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // TestInternalNetwork: no way out for the container, and an answer for the client.
 func TestInternalNetwork(t *testing.T) {
 	s := newScene(t)
 	s.container.ip("route del default via " + gateway4 + "\nroute del default via " + gateway6 + "\n")
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	s.serveUDP("udp", ":53")
 	_, tcp := s.publish("tcp", "", 80)
 	_, udp := s.publish("udp", "", 53)
@@ -113,7 +115,7 @@ func TestFlood(t *testing.T) {
 // TestRest: a door without visitors has neither thread nor sockets inside.
 func TestRest(t *testing.T) {
 	s := newScene(t)
-	s.serveTCP("tcp", ":80", sayAddress)
+	s.serveTCP("tcp", ":80", accept.Caller)
 	_, port := s.publish("tcp", "", 80)
 	for range 2 { // it works again afterwards
 		if _, _, err := ask(s.client.in, "tcp", net.JoinHostPort(host4, port), ""); err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 const private = "RC_FORWARD_TEST_PRIVATE"
@@ -191,19 +193,8 @@ func (s *scene) serveTCP(network, addr string, f func(net.Conn)) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); f(c) }()
-		}
-	}()
+	accept.Each(l, f)
 }
-
-// sayAddress answers with the address that the server sees.
-func sayAddress(c net.Conn) { _, _ = io.WriteString(c, c.RemoteAddr().String()) }
 
 // serveUDP echoes the address that it sees, a space and the question.
 func (s *scene) serveUDP(network, addr string) net.PacketConn {

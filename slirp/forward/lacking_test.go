@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // Hosts that lack something: what is lost is told in docs/networks.md, and a client is
@@ -49,7 +51,7 @@ func TestReadOnlySettings(t *testing.T) {
 			if way == "without" {
 				s.container.ip("route del default via " + gateway4 + "\nroute del default via " + gateway6 + "\n")
 			}
-			s.serveTCP("tcp", ":80", sayAddress)
+			s.serveTCP("tcp", ":80", accept.Caller)
 			s.serveUDP("udp", ":53")
 			_, tcp := s.publish("tcp", "", 80)
 			_, udp := s.publish("udp", "", 53)
@@ -90,7 +92,7 @@ func TestWithoutTables(t *testing.T) {
 				readOnly(t)
 			}
 			s := newScene(t)
-			s.serveTCP("tcp", ":80", sayAddress)
+			s.serveTCP("tcp", ":80", accept.Caller)
 			s.serveUDP("udp", ":53")
 			_, tcp := s.publish("tcp", "", 80)
 			_, udp := s.publish("udp", "", 53)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rc-containers/rc/slirp"
 	"github.com/rc-containers/rc/slirp/bridge"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // outScene is an N0 with its relay, on a host of two addresses, and containers on its
@@ -116,21 +117,7 @@ func (s *outScene) join(n slirp.Network) (*space, slirp.EndpointStatus) {
 // atHost serves on the host; addr is ADDRESS:PORT.
 func atHost(t testing.TB, ip string, f func(*net.TCPConn)) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); f(c.(*net.TCPConn)) }()
-		}
-	}()
-	return l.Addr().String()
+	return accept.At(t, net.JoinHostPort(ip, "0"), func(c net.Conn) { f(c.(*net.TCPConn)) })
 }
 
 func echoTCP(c *net.TCPConn) { _, _ = io.Copy(c, c) }

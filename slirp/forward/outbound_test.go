@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // Both ways, both families; each side may end its own; the server sees the host.
@@ -87,16 +89,7 @@ func TestOutboundNoLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			came <- c.LocalAddr().String()
-			_ = c.Close()
-		}
-	}()
+	accept.Each(l, func(c net.Conn) { came <- c.LocalAddr().String() })
 	port := uint16(l.Addr().(*net.TCPAddr).Port)
 	for _, to := range []string{"127.0.0.1", "127.1.2.3", "0.0.0.0"} {
 		r := route{netip.AddrPortFrom(at.IP, 4000), netip.AddrPortFrom(netip.MustParseAddr(to), port)}

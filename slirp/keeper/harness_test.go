@@ -18,6 +18,7 @@ import (
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/slirp"
+	"github.com/rc-containers/rc/tests/accept"
 	"github.com/rc-containers/rc/userns"
 	_ "github.com/rc-containers/rc/userns/nsjoin" // this test program is also the programs that it starts
 )
@@ -166,15 +167,7 @@ func echo(addr string) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c) }()
-		}
-	}()
+	accept.Each(l, accept.Echo)
 	return nil
 }
 
@@ -211,16 +204,7 @@ func serve(network, addr string) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "hello "+c.RemoteAddr().String())
-			_ = c.Close()
-		}
-	}()
+	accept.Each(l, func(c net.Conn) { _, _ = io.WriteString(c, "hello "+c.RemoteAddr().String()) })
 	return nil
 }
 

@@ -2,12 +2,13 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // serve VAR TEXT listens on the host's loopback, answers each connection with
@@ -17,16 +18,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, args[1]+"\n")
-			_ = c.Close()
-		}
-	}()
+	accept.Each(l, accept.Saying(args[1]+"\n"))
 }
 
 // asked PART COUNT: the misbehaving registry got that many requests for paths

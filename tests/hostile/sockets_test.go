@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // runtimeFolder is where the keeper and the shims listen now.
@@ -80,15 +81,7 @@ func TestAbstractSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.Close()
-		}
-	}()
+	accept.Each(l, func(net.Conn) {})
 	works(t, "sockets", name)
 	for mode, f := range map[string][]string{
 		"own": {"--network", "none"}, "own+privileged": {"--network", "none", "--privileged"},

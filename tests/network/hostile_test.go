@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/accept"
 )
 
 // mighty is what helps an attacker on the wire.
@@ -36,16 +38,7 @@ func TestNetworksAreApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer loopback.Close()
-	go func() {
-		for {
-			c, err := loopback.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "hello from the host's loopback")
-			_ = c.Close()
-		}
-	}()
+	accept.Each(loopback, accept.Saying("hello from the host's loopback"))
 	_, port, _ := net.SplitHostPort(published(t, "inblue", "80/tcp"))
 	red, blueGate := inspect(t, "inred")["red"].Gateway, inspect(t, "inblue")["blue"].Gateway
 	for what, addr := range map[string]string{
@@ -160,16 +153,7 @@ func TestHostLoopbackIsForWhoAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "hello from the host's loopback")
-			_ = c.Close()
-		}
-	}()
+	accept.Each(l, accept.Saying("hello from the host's loopback"))
 	network(t, "mixed")
 	peer(t, "trusted", "--network", "mixed", "--host-loopback", "--cap-add", "NET_ADMIN")
 	peer(t, "plain", append(mighty, "--network", "mixed")...)

@@ -7,34 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// outward listens on the host's own address, which containers reach, and runs f for
-// each connection.
-func outward(t *testing.T, f func(net.Conn)) (addr string) {
-	t.Helper()
-	c, err := net.Dial("udp4", "192.0.2.1:9") // sends nothing: it chooses an address
-	if err != nil {
-		t.Skip("this host has no way out: ", err)
-	}
-	own := c.LocalAddr().(*net.UDPAddr).IP.String()
-	_ = c.Close()
-	l, err := net.Listen("tcp4", own+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); f(c) }()
-		}
-	}()
-	return l.Addr().String()
-}
+	"github.com/rc-containers/rc/tests/accept"
+)
 
 // relayed skips where the kernel has no relay: there the others' tests hold.
 func relayed(t *testing.T, name string) {
@@ -56,7 +31,7 @@ func TestOutgoing(t *testing.T) {
 	peer(t, "stays", "--network", "shut")
 	peer(t, "beyond", "--network", "elsewhere")
 	relayed(t, "goer")
-	addr := outward(t, func(c net.Conn) { _, _ = io.WriteString(c, "hello "+c.RemoteAddr().String()) })
+	addr := accept.AtHost(t, func(c net.Conn) { _, _ = io.WriteString(c, "hello "+c.RemoteAddr().String()) })
 	host, _, _ := net.SplitHostPort(addr)
 	for _, name := range []string{"goer", "both"} {
 		if out := mustAct(t, name, "dial", "tcp", addr); !strings.HasPrefix(out, "hello "+host+":") {
@@ -92,7 +67,7 @@ func TestManyConnectionsOut(t *testing.T) {
 	require(t)
 	peer(t, "busy")
 	relayed(t, "busy")
-	addr := outward(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	addr := accept.AtHost(t, accept.Echo)
 	pid := keeper(t)
 	eventually(t, 5*time.Second, "there is a slirp4netns", func() bool { return len(of("slirp4netns")) == 1 }) // not between two lives
 	before, slirp := look(t, pid), look(t, of("slirp4netns")[0])

@@ -14,6 +14,7 @@ import (
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/tests/accept"
 	"github.com/rc-containers/rc/userns"
 )
 
@@ -26,15 +27,7 @@ func shimThat(t *testing.T, answer func(*stage.Conn)) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); answer(c) }()
-		}
-	}()
+	accept.Each(l, answer)
 	return path
 }
 
