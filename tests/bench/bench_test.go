@@ -34,7 +34,7 @@ func TestMedian(t *testing.T) {
 			t.Errorf("%v: median %v", c.times, got)
 		}
 	}
-	if middle([]float64{9, 1, 4}) != 4 || middle([]float64{1, 4}) != 2.5 || middle(nil) != 0 {
+	if median([]float64{9, 1, 4}) != 4 || median([]float64{1, 4}) != 2.5 || median[float64](nil) != 0 {
 		t.Error("median of plain numbers")
 	}
 }

@@ -58,7 +58,7 @@ func (w *world) fileWork(r *report) error {
 	for _, p := range w.inOrder(live) {
 		r.places = append(r.places, p.name)
 		for kind, all := range p.micro {
-			r.set("files/"+kind, p.name, middle(all))
+			r.set("files/"+kind, p.name, median(all))
 		}
 	}
 	return nil

@@ -45,15 +45,7 @@ func (p *path) median(figure func(look) float64) float64 {
 	for _, l := range p.looks {
 		all = append(all, figure(l))
 	}
-	slices.Sort(all)
-	switch n := len(all); {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return all[n/2]
-	default:
-		return (all[n/2-1] + all[n/2]) / 2
-	}
+	return median(all)
 }
 
 // The figures of a look, each so that more is better but for the last two.

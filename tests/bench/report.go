@@ -74,23 +74,9 @@ func (r *report) find(row, tool string) *cell {
 	return nil
 }
 
-func median(times []time.Duration) time.Duration {
-	t := slices.Clone(times)
-	slices.Sort(t)
-	switch n := len(t); {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return t[n/2]
-	default:
-		return (t[n/2-1] + t[n/2]) / 2
-	}
-}
-
-// middle is the median of plain numbers.
-func middle(all []float64) float64 {
-	t := slices.Clone(all)
-	slices.Sort(t)
+// median is that of durations or plain numbers, which stay as they are; 0 without any.
+func median[T time.Duration | float64](all []T) T {
+	t := slices.Sorted(slices.Values(all))
 	switch n := len(t); {
 	case n == 0:
 		return 0
