@@ -11,18 +11,20 @@ import (
 // BenchmarkConnect reports the median: what a start pays, the bridge being there.
 func BenchmarkConnect(b *testing.B) {
 	for _, c := range []struct {
-		name     string
-		subnets  []string
-		internal bool
+		name    string
+		subnets []string
+		beside  int // others on the network
 	}{
-		{"v4", []string{"10.89.0.0/16"}, false},
-		{"v4v6", []string{"10.89.0.0/16", "fd5c:1::/64"}, false},
+		{"v4", []string{"10.89.0.0/16"}, 1},
+		{"v4v6", []string{"10.89.0.0/16", "fd5c:1::/64"}, 1},
+		{"v4 beside 300", []string{"10.89.0.0/16"}, 300},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w := open(b, nil, Options{})
 			n := testNetwork("bench", c.subnets...)
-			first := newBox(b)
-			first.join(w, on(n))
+			for range c.beside {
+				newBox(b).join(w, on(n))
+			}
 			var times []time.Duration
 			var cpu time.Duration // of the World's thread: what a busy host does not hide
 			for b.Loop() {

@@ -108,11 +108,8 @@ func (w *World) plan() {
 			soonest(n.empty.Add(w.options.Linger))
 		}
 	}
-	for _, ports := range w.ports {
-		if slices.ContainsFunc(ports, func(p *port) bool { return p.found }) {
-			soonest(time.Now().Add(foundStep))
-			break
-		}
+	if w.found {
+		soonest(time.Now().Add(foundStep))
 	}
 	if w.timer != nil {
 		w.timer.Stop()
@@ -155,6 +152,9 @@ const foundStep = 5 * time.Second
 // lookAfterFound forgets those whose interface is gone: they ended while there was no
 // keeper, and no session will tell.
 func (w *World) lookAfterFound() {
+	if !w.found {
+		return // no look at every port, at each end of a container
+	}
 	found := map[string]*port{}
 	for _, ports := range w.ports {
 		for _, p := range ports {
@@ -163,7 +163,8 @@ func (w *World) lookAfterFound() {
 			}
 		}
 	}
-	if len(found) == 0 {
+	w.found = len(found) > 0
+	if !w.found {
 		return
 	}
 	links, err := w.links()

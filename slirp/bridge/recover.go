@@ -182,6 +182,7 @@ func (w *World) findPort(l link) {
 	}
 	p.net.ports++
 	w.ports[p.id] = append(w.ports[p.id], p)
+	w.found = true
 }
 
 func (w *World) readPort(l link, f []string) (*port, error) {

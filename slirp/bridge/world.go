@@ -58,6 +58,7 @@ type World struct {
 	index    int                 // of the link made last
 	inode    uint64              // of N0
 	ipv6     bool                // the kernel has it
+	found    bool                // some ports may be those that nobody has asked for since Open
 	expelled []*port             // to be forgotten by the filter
 	leaving  []leaver
 	timer    *time.Timer // for sweep
