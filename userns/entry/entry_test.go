@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// The constructors without a C library pass the tests of those with one: the test
-// programs of these packages play the programs that they start.
-func TestConstructorsWithoutCLibrary(t *testing.T) {
+// makeSyso compiles the constructors.
+func makeSyso(t *testing.T) {
+	t.Helper()
 	if runtime.GOARCH != "amd64" {
 		t.Skip("only amd64 is entered without a C library")
 	}
@@ -27,6 +27,35 @@ func TestConstructorsWithoutCLibrary(t *testing.T) {
 	if out, err := exec.Command("bare/build", syso).CombinedOutput(); err != nil {
 		t.Fatalf("bare/build: %v\n%s", err, out)
 	}
+}
+
+// While Go starts it gets no descriptor, and looks for no cgroup. What it has then is
+// as if that had not been: the soft limit raised by Go, the child's as it came, and
+// streams that were closed open.
+func TestDescriptorsAreBackAfterTheStart(t *testing.T) {
+	makeSyso(t)
+	program := filepath.Join(t.TempDir(), "limit")
+	build := exec.Command("go", "build", "-ldflags", "-E rc_start", "-o", program, "./testdata/limit")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	for _, c := range []struct{ shell, want string }{
+		{"ulimit -Sn 300; ulimit -Hn 700; exec $0", `own 699 700; child "300\n700\n"; no cgroup`},
+		{"ulimit -n 500; exec $0", `own 500 500; child "500\n500\n"; no cgroup`},
+		{"ulimit -Sn 300; ulimit -Hn 700; exec $0 <&- 2>&-", `own 699 700; child "300\n700\n"; no cgroup`},
+	} {
+		out, err := exec.Command("sh", "-c", c.shell, program).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != c.want {
+			t.Errorf("%s: %v\n%s\nwant %s", c.shell, err, got, c.want)
+		}
+	}
+}
+
+// The constructors without a C library pass the tests of those with one: the test
+// programs of these packages play the programs that they start.
+func TestConstructorsWithoutCLibrary(t *testing.T) {
+	makeSyso(t)
 	for _, dir := range []string{"..", "../park"} {
 		program := filepath.Join(t.TempDir(), "test")
 		build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "osusergo,netgo", "-ldflags", "-E rc_start", "-o", program, ".")
