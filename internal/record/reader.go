@@ -3,6 +3,7 @@ package record
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -17,9 +18,9 @@ type Listing struct {
 	IDs     []string // sorted; half-made ones included
 	Runtime []string // the names in the runtime folder: locks and sockets
 
-	folder int // of the containers
-	locks  int // folder of Runtime's names; -1 where there is none
-	locked map[string]bool
+	folder int             // of the containers
+	locks  int             // folder of Runtime's names; -1 where there is none
+	locked map[string]bool // ids of which there is a lock
 }
 
 // ListContainers looks; Close gives its two descriptors back.
@@ -37,7 +38,9 @@ func (s *Store) ListContainers() (*Listing, error) {
 		}
 	}
 	for _, name := range l.Runtime {
-		l.locked[name] = true
+		if id, ok := strings.CutSuffix(name, ".lock"); ok {
+			l.locked[id] = true
+		}
 	}
 	names, err := linux.NamesAt(folder)
 	if err != nil {
@@ -60,11 +63,10 @@ func (l *Listing) Close() {
 // Alive is Store.Alive as of the listing: a container that had no lock then is not
 // looked at.
 func (l *Listing) Alive(id string) (bool, error) {
-	name := id + ".lock"
-	if !l.locked[name] {
+	if !l.locked[id] {
 		return false, nil
 	}
-	return lifeHeld(l.locks, name)
+	return lifeHeld(l.locks, id+".lock")
 }
 
 // Reader reads the records of a listing through one buffer. Each goroutine has its own.
