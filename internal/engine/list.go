@@ -85,17 +85,18 @@ func inBlocks(n int, work func(next func() (from, to int))) {
 // glance is Load of a container of which nothing is to be repaired, waited for or
 // reported. False for every other, of which the entry then says nothing.
 func glance(r *record.Reader, id string, entry *Entry) bool {
-	alive, err := r.Alive(id)
 	// The entry's last byte, before anything of it is read: a page that is read first
 	// costs two faults, and the second one interrupts the other processor.
-	entry.Alive = alive
-	if err != nil || !r.Read(id, &entry.Container, &entry.State) {
+	entry.Alive = false
+	c, st := &entry.Container, &entry.State
+	if !r.Read(id, c, st) {
 		return false
 	}
-	c, st := &entry.Container, &entry.State
-	if !alive {
-		entry.Alive = !atRest(st) && shimLives(st)
-		return sound(c, st, nil)
+	if st.Status == record.Running && c.MachineID == record.MachineID() {
+		entry.Alive = shimLives(st) // whatever its lock says: see Load
+		return entry.Alive
 	}
-	return st.Status != record.Running || c.MachineID != record.MachineID() || shimLives(st)
+	alive, err := r.Alive(id)
+	entry.Alive = alive || !atRest(st) && shimLives(st)
+	return err == nil && (alive || sound(c, st, nil))
 }

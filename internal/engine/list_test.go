@@ -28,6 +28,7 @@ func everyKind(w *workshop) (shown []string) {
 			st = &record.State{Status: record.Created, BootID: record.BootID()}
 		case 2: // alive, and its lock is held
 			st = running(who, shim)
+			st.Status = []record.Status{record.Running, record.Paused, record.Restarting, record.Exited}[i/10%4]
 			lock, err := w.Store.TakeLife(c.ID)
 			must(w.T, err)
 			w.Cleanup(func() { _ = lock.Close() })
