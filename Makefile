@@ -24,12 +24,14 @@ all: build
 # less each (userns/entry).
 ifeq ($(shell $(GO) env GOARCH),amd64)
 INIT := rc-init-entry
+# Go's monitor in rc may be late (cmd/rc/patient.go).
+PATIENT := -E rc_patient
 else
 INIT := rc-init-cgo
 endif
 
 build: $(INIT)
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/rc ./cmd/rc
+	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS) $(PATIENT)' -o bin/rc ./cmd/rc
 	CGO_ENABLED=1 $(GOBUILD) -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' \
 		-o bin/ ./cmd/rc-net ./cmd/rc-image
 
