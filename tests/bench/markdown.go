@@ -123,7 +123,7 @@ func (r *report) presentRows() []titled {
 	return []titled{
 		{"present/nothing", "`run --rm IMAGE true`: 1 image, 1 container"}, {"present/images", fmt.Sprintf("%d images", r.o.images)},
 		{"present/containers", fmt.Sprintf("%d containers, stopped", r.o.containers)}, {"ps/many", fmt.Sprintf("`ps -a` of %d containers", r.o.containers)},
-		{"running/before", "`run --rm IMAGE true` before any runs"}, {"running/start", fmt.Sprintf("beside %d running ones", r.o.many)}, {"running/ps", fmt.Sprintf("`ps` of %d running ones", r.o.many)},
+		{"running/before", "`run --rm IMAGE true` before any runs, and after they have ended"}, {"running/start", fmt.Sprintf("beside %d running ones", r.o.many)}, {"running/ps", fmt.Sprintf("`ps` of %d running ones", r.o.many)},
 	}
 }
 
@@ -158,6 +158,9 @@ func (r *report) row(b *strings.Builder) {
 	if starts := r.get("loop", "starts"); starts != 0 {
 		fmt.Fprintf(b, "\n## %.0f starts in a row\n\nMedian of the first tenth %s ms, of the last tenth %s ms. Processes, mounts, files, cgroups and namespaces that stay: %.0f.\n",
 			starts, short(r.get("loop", "first")), short(r.get("loop", "last")), r.get("loop", "left"))
+		if first := r.get("loop", bwrapTool+" first"); first != 0 {
+			fmt.Fprintf(b, "bubblewrap, once after each %d of them: first tenth %s ms, last %s ms.\n", besideEach, short(first), short(r.get("loop", bwrapTool+" last")))
+		}
 	}
 	for _, note := range r.notes["loop"] {
 		fmt.Fprintf(b, "\n%s\n", note)

@@ -50,3 +50,27 @@ func TestWeight(t *testing.T) {
 		t.Errorf("%v, %s", g.total(), g.parts())
 	}
 }
+
+// A row that comes again, on the other side of what it is held against, is one row.
+func TestLooksAgain(t *testing.T) {
+	w, r := trial(t, options{runs: 2}), newReport(options{})
+	for range 2 {
+		w.looks(r, "running/before", []string{"true"}, 1)
+	}
+	w.looks(r, "running/start", []string{"true"}, 2)
+	w.looks(r, "running/ps", []string{"false"}, 1)
+	for _, row := range []string{"running/before", "running/start"} {
+		if c := r.find(row, rcTool); c == nil || len(c.times) != 4 || r.get(row, rcTool) != millis(median(c.times)) {
+			t.Errorf("%s: %+v", row, c)
+		}
+	}
+	rows := 0
+	for _, c := range r.cells {
+		if c.tool == rcTool {
+			rows++
+		}
+	}
+	if rows != 2 || r.find("running/ps", bwrapTool) != nil {
+		t.Errorf("%d rows: %+v", rows, r.cells)
+	}
+}

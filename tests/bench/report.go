@@ -60,7 +60,9 @@ func (r *report) get(row, tool string) float64 { return r.values[row][tool] }
 // add takes a cell's times over: the median in milliseconds is its figure.
 func (r *report) add(c *cell) {
 	if len(c.times) > 0 {
-		r.cells = append(r.cells, c)
+		if !slices.Contains(r.cells, c) {
+			r.cells = append(r.cells, c)
+		}
 		r.set(c.row, c.tool, millis(median(c.times)))
 	}
 }
@@ -72,6 +74,14 @@ func (r *report) find(row, tool string) *cell {
 		}
 	}
 	return nil
+}
+
+// again is the cell of the row and tool that is known already, or c.
+func (r *report) again(c *cell) *cell {
+	if has := r.find(c.row, c.tool); has != nil {
+		return has
+	}
+	return c
 }
 
 // median is that of durations or plain numbers, which stay as they are; 0 without any.
