@@ -81,8 +81,12 @@ func Open(root string) (*Store, error) {
 	}
 	s := &Store{Root: root}
 	for _, dir := range []string{"containers", "container-names", "images", "image-names", "networks", "volumes", "trash"} {
-		if err := unix.Mkdir(s.Path(dir), 0o700); err != nil && err != unix.EEXIST {
+		err := unix.Mkdir(s.Path(dir), 0o700)
+		if err != nil && err != unix.EEXIST {
 			return nil, hint.New("make "+s.Path(dir), err, "name a folder that you can write to: rc --root DIR ... (or RC_ROOT=DIR)")
+		}
+		if err == nil && dir == "containers" {
+			spread(s.Path(dir))
 		}
 	}
 	return s, nil
