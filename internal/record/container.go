@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -288,19 +289,20 @@ func (s *Store) LoadState(id string) (*State, error) {
 	return &st, err
 }
 
-// ContainerIDs lists the folders of containers/, half-made ones included.
+// ContainerIDs lists the folders of containers/, sorted, half-made ones included.
 func (s *Store) ContainerIDs() ([]string, error) {
-	entries, err := os.ReadDir(s.Path("containers"))
+	names, err := linux.Names(s.Path("containers"))
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
-	for _, e := range entries {
-		if ValidID(e.Name()) {
-			ids = append(ids, e.Name())
-		}
-	}
-	return ids, nil
+	return containerIDs(names), nil
+}
+
+// containerIDs takes the ids out of the names of a folder, and sorts them.
+func containerIDs(names []string) []string {
+	ids := slices.DeleteFunc(names, func(name string) bool { return !ValidID(name) })
+	slices.Sort(ids)
+	return ids
 }
 
 // ValidID tells whether s is a full container id: 64 lower-case hex digits.

@@ -2,7 +2,6 @@ package record
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -47,8 +46,7 @@ func (s *Store) ListContainers() (*Listing, error) {
 		l.Close()
 		return nil, err
 	}
-	l.IDs = slices.DeleteFunc(names, func(name string) bool { return !ValidID(name) })
-	slices.Sort(l.IDs)
+	l.IDs = containerIDs(names)
 	return l, nil
 }
 
