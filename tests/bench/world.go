@@ -20,6 +20,8 @@ const limit = 30 * time.Second
 
 const image = "localhost/bench:latest"
 
+const tmpfsMagic = 0x01021994 // statfs(2)
+
 // world is the user, environment and cgroup in which everything is run.
 type world struct {
 	o       options
@@ -58,7 +60,7 @@ func newWorld(o options) (*world, error) {
 	// Short, for socket paths; always the same name, which podman's database keeps;
 	// new each time, so that no pause process of an earlier podman leads into
 	// another mount namespace. Mkdir refuses what somebody else put there.
-	run := "/tmp/rc-bench-" + strconv.Itoa(int(w.uid))
+	run := volatile() + "/rc-bench-" + strconv.Itoa(int(w.uid))
 	if err := errors.Join(os.RemoveAll(run), os.Mkdir(run, 0o700)); err != nil {
 		return nil, err
 	}
@@ -75,6 +77,16 @@ func newWorld(o options) (*world, error) {
 	}
 	w.foreign = w.processes()
 	return w, w.forget(w.stores()...) // what a run that was killed has left
+}
+
+// volatile is a folder for the runtime folder, in memory where there is one: a login's
+// $XDG_RUNTIME_DIR is a tmpfs (pam_systemd(8)), and all tools count on that.
+func volatile() string {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs("/dev/shm", &fs); err == nil && fs.Type == tmpfsMagic {
+		return "/dev/shm"
+	}
+	return "/tmp"
 }
 
 // elapsed is how long the run has taken.
