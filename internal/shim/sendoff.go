@@ -2,9 +2,12 @@ package shim
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/trace"
 )
@@ -15,7 +18,7 @@ import (
 //
 //	shim                                        init
 //	Init                                   ───► mounts …
-//	state saved, socket open, network there
+//	state saved, socket open, network there     (once: as running)
 //	Exec                                   ───►
 //	                                       ◄─── Ready
 //	Created ──► rc                              reads Exec, runs the payload
@@ -38,6 +41,24 @@ func (s *shim) calledAhead() bool {
 		here = err == nil && n > 0 && p[0].Revents == unix.POLLIN // no POLLHUP: run says that it is gone
 	})
 	return here && s.awaitStart() == nil
+}
+
+// savesOnce tells whether the state need not be in the record before the payload may
+// run. Until then a shim that is killed leaves an init that ends by itself; and of a
+// container that its end removes, and that nobody had before, every reader makes the
+// same, Created or Running: it ends what is left of it, and removes it.
+func (s *shim) savesOnce() bool { return s.cfg.AutoRemove && s.cfg.Fresh }
+
+// saveRunning writes down that the container runs, which it does, or is gone, before
+// rc hears of it. It is in front of Exec: who finds a payload finds its pid.
+func (s *shim) saveRunning() error {
+	defer trace.Begin("save state.json").End()
+	s.saves.Lock()
+	defer s.saves.Unlock()
+	st := s.snapshot()
+	s.saved = time.Now()
+	st.Status, st.Started, st.Fresh = record.Running, s.saved, false
+	return s.write(st, atomicfile.Fast)
 }
 
 // sendOff lets init execute the payload as soon as it can.

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -46,6 +47,31 @@ func TestRealStartAhead(t *testing.T) {
 	c.ended()
 	if st := c.state(); st.Status != record.Exited || st.ExitCode != 7 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// Of a container that its end removes the state is written once, as running, and is
+// there before the payload.
+func TestRealStartAheadSavesOnce(t *testing.T) {
+	c := newContainer(t, "sh", "-c", "cat /folder/state.json; exec sleep 100")
+	c.cfg.AutoRemove, c.cfg.Fresh = true, true
+	c.cfg.Spec.Mounts = append(c.cfg.Spec.Mounts, specs.Mount{Type: "bind", Source: c.cfg.Dir, Destination: "/folder", Options: []string{"bind"}})
+	c.ahead()
+	c.want(start.KindCreated)
+	c.want(start.KindStarted)
+	var seen record.State
+	must(t, json.NewDecoder(c.out).Decode(&seen))
+	now := c.state()
+	if seen.Status != record.Running || seen.PID == 0 || seen.PID != now.PID || seen.Fresh || seen.Started.IsZero() || !seen.Started.Equal(now.Started) || now.Status != record.Running {
+		t.Errorf("the payload saw %+v, now it is %+v", seen, now)
+	}
+	must(t, c.conn.Send(&start.Message{Kind: start.KindSignal, Signal: int(unix.SIGKILL)}))
+	if m := c.want(start.KindExited); m.Exit.Code != 137 {
+		t.Errorf("%+v", m.Exit)
+	}
+	within(t, "the shim's end", func() { _, _ = c.shim.Wait() })
+	if _, err := os.Lstat(c.cfg.Dir); !os.IsNotExist(err) {
+		t.Errorf("its folder is left: %v", err)
 	}
 }
 

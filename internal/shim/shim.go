@@ -83,8 +83,9 @@ type shim struct {
 	work      occupied
 	reaped    bool // init was waited for: its pid may be somebody else's
 	started   bool
-	off       bool // Exec was sent before Ready (sendoff.go)
-	byPolicy  bool // this is a restart by policy: no rc, and what rc made is there
+	off       bool      // Exec was sent before Ready (sendoff.go)
+	saved     time.Time // when state.json said ahead of time that it runs (sendoff.go)
+	byPolicy  bool      // this is a restart by policy: no rc, and what rc made is there
 	known     known
 	read      edited        // the edition of the record that known is of
 	before    *record.State // of a container that is started once more by rc
@@ -201,15 +202,18 @@ func (s *shim) create() error {
 		return err
 	}
 	attached := s.attachNetwork(keeper)
-	// While init mounts: whoever finds this shim killed later ends what it left.
-	if err := s.save(atomicfile.Fast); err != nil {
-		return err
+	ahead := s.calledAhead()
+	once := ahead && s.savesOnce()
+	if !once { // while init mounts: whoever finds this shim killed later ends what it left
+		if err := s.save(atomicfile.Fast); err != nil {
+			return err
+		}
 	}
 	if err := s.listen(); err != nil {
 		return err
 	}
 	s.settleProgram()
-	if s.calledAhead() {
+	if ahead || s.calledAhead() {
 		if err := s.awaitNetwork(attached); err != nil {
 			// An init that gives up takes its namespaces along: then it says why.
 			if ierr := s.awaitReady(); ierr != nil {
@@ -218,6 +222,11 @@ func (s *shim) create() error {
 			return err
 		}
 		attached = nil
+		if once {
+			if err := s.saveRunning(); err != nil {
+				return err
+			}
+		}
 		if err := s.sendOff(); err != nil {
 			return err
 		}
@@ -363,9 +372,14 @@ func (s *shim) run() error {
 	s.started = true
 	s.update(func(st *record.State) {
 		st.Status, st.Started, st.ExitCode, st.Fresh = record.Running, time.Now(), 0, false
+		if !s.saved.IsZero() {
+			st.Started = s.saved
+		}
 	})
-	if err := s.save(atomicfile.Fast); err != nil {
-		return err
+	if s.saved.IsZero() {
+		if err := s.save(atomicfile.Fast); err != nil {
+			return err
+		}
 	}
 	s.volumeEvents("mount")
 	s.tellStart()
@@ -445,7 +459,10 @@ func (s *shim) save(d atomicfile.Durability) error {
 	defer trace.Begin("save state.json").End()
 	s.saves.Lock()
 	defer s.saves.Unlock()
-	st := s.snapshot()
+	return s.write(s.snapshot(), d)
+}
+
+func (s *shim) write(st record.State, d atomicfile.Durability) error {
 	if err := record.SaveState(s.cfg.Dir, &st, d); err != nil {
 		return hint.New("save the container's state", err, "free some disk space")
 	}
