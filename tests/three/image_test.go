@@ -1,9 +1,7 @@
 package three
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,18 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/rc-containers/rc/tests/images"
 )
 
 // example is the folder that the README tells its reader to build from.
 const example = "../../docs/examples/shop"
 
-// images are the three tars of docs/examples/shop/build.
-var images = []string{"db", "api", "web"}
+// services are the three of docs/examples/shop, whose build makes a tar of each.
+var services = []string{"db", "api", "web"}
 
-// cached returns the folder of the three root file systems, made on first use and kept
-// in tests/.cache/three, which `make clean` removes. RC_THREE_CACHE is another place.
-// The folder's name is a hash of what goes in, so a change of any makes new ones.
+// cached returns the folder of the three root file systems, made on first use.
 func cached(t *testing.T) string {
 	t.Helper()
 	inputs, err := filepath.Glob(filepath.Join(example, "*"))
@@ -30,32 +26,12 @@ func cached(t *testing.T) string {
 		t.Fatalf("%s: %v, %v", example, inputs, err)
 	}
 	slices.Sort(inputs)
-	hash := sha256.New()
-	for _, name := range inputs {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(hash, "%s %d\n%s", filepath.Base(name), len(text), text)
-	}
-	cache := os.Getenv("RC_THREE_CACHE")
-	if cache == "" {
-		cache = filepath.Join("..", ".cache", "three")
-	}
-	cache, err = filepath.Abs(cache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, fmt.Sprintf("%x", hash.Sum(nil)[:8]))
-	if err := provide(cache, dir); err != nil {
-		t.Skip("no images of the three services: " + err.Error())
-	}
-	return dir
+	return images.Kept{Folder: "three", Variable: "RC_THREE_CACHE", Inputs: inputs, Whole: whole, Make: provide}.Path(t)
 }
 
 // whole tells whether all three are there: build makes each appear at once.
 func whole(dir string) bool {
-	for _, name := range images {
+	for _, name := range services {
 		if _, err := os.Stat(filepath.Join(dir, name+".tar")); err != nil {
 			return false
 		}
@@ -63,24 +39,9 @@ func whole(dir string) bool {
 	return true
 }
 
-// provide makes the images if they are not there, and drops those of other inputs:
-// half a gigabyte each time. Of two that want them, one waits.
-func provide(cache, dir string) error {
-	if whole(dir) {
-		return nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return err
-	}
-	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return err
-	}
-	old, err := filepath.Glob(filepath.Join(cache, "????????????????"))
+// provide makes the images, and drops those of other inputs: half a gigabyte each time.
+func provide(dir string) error {
+	old, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "????????????????"))
 	if err != nil {
 		return err
 	}
@@ -92,11 +53,7 @@ func provide(cache, dir string) error {
 	if err != nil {
 		return err
 	}
-	out, err := exec.Command(filepath.Join(example, "build"), dir).CombinedOutput()
-	if err != nil {
-		return errors.New(strings.TrimSpace(string(out)) + ": " + err.Error())
-	}
-	return nil
+	return images.BuildBy(filepath.Join(example, "build"))(dir)
 }
 
 // TestImages makes them, and looks at what has to be in them, and what has not.

@@ -33,14 +33,14 @@ func (s *shop) use() {
 // none for what does not exist. getent takes the way of every program of libc.
 func (s *shop) names() {
 	address := map[string]string{}
-	for _, name := range images {
+	for _, name := range services {
 		address[name] = s.must("rc inspect -f '{{.NetworkSettings.Networks.shop.IPAddress}}' " + name)
 		if net.ParseIP(address[name]) == nil {
 			s.Fatalf("%s has the address %q", name, address[name])
 		}
 	}
-	for _, from := range images {
-		for _, to := range images {
+	for _, from := range services {
+		for _, to := range services {
 			for _, name := range []string{to, strings.ToUpper(to), to + ".shop"} {
 				if got := s.must("rc exec " + from + " getent ahostsv4 " + name); !strings.HasPrefix(got, address[to]+" ") {
 					s.Errorf("in %s, %s is %q, not %s", from, name, got, address[to])
@@ -168,7 +168,7 @@ func run(block, name string) string {
 // restart: each keeps its addresses, its names and its ports, and the others go on. The
 // id of its endpoint is another one, as Docker's is.
 func (s *shop) restart() {
-	for _, name := range images {
+	for _, name := range services {
 		settings := "rc inspect -f '{{range .NetworkSettings.Networks}}{{.NetworkID}} {{.IPAddress}} {{.MacAddress}} {{json .DNSNames}}{{end}} {{json .NetworkSettings.Ports}}' " + name
 		before := s.must(settings)
 		s.must("rc restart " + name)
