@@ -93,11 +93,7 @@ func makeWorld(bin string, account *user.User) (*world, error) {
 	if err := errors.Join(os.Chmod(dir, 0o755), install(bin, c.Bin)); err != nil {
 		return nil, err
 	}
-	program, err := c.BuildAttack()
-	if err != nil {
-		return nil, err
-	}
-	base, err := caller.Base(program)
+	base, err := c.Base()
 	if err != nil {
 		return nil, err
 	}

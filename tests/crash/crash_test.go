@@ -36,41 +36,17 @@ var (
 	random   *rand.Rand
 )
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { caller.Main(m, prepare) }
 
-func testMain(m *testing.M) int {
-	if caller.Unmet() != "" {
-		return m.Run() // everything skips, with the reason
-	}
-	stop, err := prepare()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "crash:", err)
-		return 1
-	}
-	code := m.Run()
-	stop()
-	if err := user.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "crash: after all tests:", err)
-		return 1
-	}
-	return code
-}
-
-func prepare() (stop func(), err error) {
+func prepare(c *caller.Caller) (stop func(), err error) {
 	seed := uint64(time.Now().UnixNano())
 	if s, err := strconv.ParseUint(os.Getenv("RC_CRASH_SEED"), 10, 64); err == nil {
 		seed = s
 	}
 	fmt.Printf("RC_CRASH_SEED=%d\n", seed)
 	random = rand.New(rand.NewPCG(seed, 0))
-	if user, err = caller.New(); err != nil {
-		return nil, err
-	}
-	attack, err := user.BuildAttack()
-	if err != nil {
-		return nil, err
-	}
-	base, err := caller.Base(attack)
+	user = c
+	base, err := user.Base()
 	if err != nil {
 		return nil, err
 	}

@@ -24,37 +24,15 @@ const image, probed = "localhost/density/base:latest", "localhost/density/probed
 
 var user *caller.Caller
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { caller.Main(m, prepare) }
 
-func testMain(m *testing.M) int {
-	if caller.Unmet() != "" {
-		return m.Run() // everything skips, with the reason
-	}
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "density:", err)
-		return 1
-	}
-	code := m.Run()
-	if err := user.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "density: after all tests:", err)
-		return 1
-	}
-	return code
-}
-
-func prepare() (err error) {
-	if user, err = caller.New(); err != nil {
-		return err
-	}
-	attack, err := user.BuildAttack()
+func prepare(c *caller.Caller) (after func(), err error) {
+	user = c
+	base, err := user.Base()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	base, err := caller.Base(attack)
-	if err != nil {
-		return err
-	}
-	return errors.Join(user.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build()),
+	return nil, errors.Join(user.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build()),
 		user.Load(probed, images.Image{Config: caller.Probed(), Layers: []images.Layer{base}}.Build()))
 }
 
@@ -118,25 +96,13 @@ func helpers() []caller.Process {
 	return out
 }
 
-// field reads a number of /proc/PID/status, which shows it of every process.
-func field(pid int, name string) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			n, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return n
-		}
-	}
-	return 0
-}
-
 // private is the anonymous memory of the helpers, in KiB: of a shim's PSS all but
 // the program's own pages, which 300 share. (smaps_rollup of a process that cannot
 // be traced is root's alone; `make bench` reads that.)
 func private() (total int, by map[string]int) {
 	by = map[string]int{}
 	for _, p := range helpers() {
-		kib := field(p.PID, "RssAnon")
+		kib := caller.Field(p.PID, "RssAnon")
 		by[p.Name] += kib
 		total += kib
 	}
@@ -187,8 +153,8 @@ func use() usage {
 			continue // on its way
 		}
 		u.processes++
-		u.threads += field(p.PID, "Threads")
-		u.memory += field(p.PID, "RssAnon")
+		u.threads += caller.Field(p.PID, "Threads")
+		u.memory += caller.Field(p.PID, "RssAnon")
 	}
 	for _, root := range []string{user.Root, user.Run} {
 		_ = filepath.WalkDir(root, func(string, os.DirEntry, error) error { u.files++; return nil })

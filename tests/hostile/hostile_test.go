@@ -9,7 +9,6 @@ package hostile
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,41 +27,19 @@ const (
 )
 
 var (
-	host   *caller.Caller
-	attack string // the program, as the host has it
-	base   images.Layer
+	host *caller.Caller
+	base images.Layer
 )
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { caller.Main(m, prepare) }
 
-func testMain(m *testing.M) int {
-	if caller.Unmet() != "" {
-		return m.Run() // everything skips, with the reason
-	}
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "hostile:", err)
-		return 1
-	}
-	code := m.Run()
-	if err := host.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "hostile: after all tests:", err)
-		return 1
-	}
-	return code
-}
-
-func prepare() (err error) {
-	if host, err = caller.New(); err != nil {
-		return err
-	}
+func prepare(c *caller.Caller) (after func(), err error) {
+	host = c
 	host.Extra = []string{"SECRET=" + secret}
-	if attack, err = host.BuildAttack(); err != nil {
-		return err
+	if base, err = host.Base(); err != nil {
+		return nil, err
 	}
-	if base, err = caller.Base(attack); err != nil {
-		return err
-	}
-	return host.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build())
+	return nil, host.Load(image, images.Image{Config: caller.Config(), Layers: []images.Layer{base}}.Build())
 }
 
 func require(t *testing.T, programs ...string) {
@@ -114,7 +91,7 @@ func works(t *testing.T, act ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), caller.Limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, attack, act...)
+	cmd := exec.CommandContext(ctx, host.Attack(), act...)
 	cmd.Env = append(os.Environ(), host.Extra...)
 	if r := caller.Finish(ctx, cmd); r.Code != 3 {
 		t.Errorf("control: %v does not even work on the host: exit code %d\n%s%s", act, r.Code, tail(r.Out), r.Err)

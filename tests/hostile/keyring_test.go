@@ -55,7 +55,7 @@ func TestKeyring(t *testing.T) {
 	// The host's own look, read-only: the real act empties keyrings.
 	ctx, cancel := context.WithTimeout(context.Background(), caller.Limit)
 	defer cancel()
-	if r := caller.Finish(ctx, exec.CommandContext(ctx, attack, "keyring", keyName, secret)); r.Code != 3 {
+	if r := caller.Finish(ctx, exec.CommandContext(ctx, host.Attack(), "keyring", keyName, secret)); r.Code != 3 {
 		t.Fatalf("control: the caller's own program does not find the key: %d %s", r.Code, r.Out)
 	}
 	for name, f := range map[string][]string{

@@ -54,7 +54,7 @@ func TestHostFacts(t *testing.T) {
 // directory. The host's side is a path that no container is given.
 func TestEscape(t *testing.T) {
 	require(t)
-	if r := exec.Command(attack, "cwd", host.Dir); r.Run() == nil {
+	if r := exec.Command(host.Attack(), "cwd", host.Dir); r.Run() == nil {
 		t.Error("control: the host's own working directory does not show the host")
 	}
 	for name, f := range map[string][]string{

@@ -19,7 +19,7 @@ import (
 // bystander is a process of the user's that rc has nothing to do with.
 func bystander(t *testing.T) int {
 	t.Helper()
-	cmd := exec.Command(attack, "sleep", "120")
+	cmd := exec.Command(host.Attack(), "sleep", "120")
 	cmd.Args[0] = "bystander"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 func TestTraceFromHostPIDs(t *testing.T) {
 	require(t, "slirp4netns")
 	// A process of the caller's that is not ours.
-	victim := exec.Command(attack, "sleep", "60")
+	victim := exec.Command(host.Attack(), "sleep", "60")
 	victim.Args[0] = "victim"
 	if err := victim.Start(); err != nil {
 		t.Fatal(err)

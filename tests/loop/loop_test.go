@@ -27,23 +27,8 @@ const image = "localhost/loop/base:latest"
 
 func newUser(t *testing.T) *caller.Caller {
 	t.Helper()
-	if why := caller.Unmet(); why != "" {
-		t.Skip(why)
-	}
-	user, err := caller.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := user.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	program, err := user.BuildAttack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := caller.Base(program)
+	user := caller.For(t)
+	base, err := user.Base()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,9 +155,9 @@ func look(t *testing.T, user *caller.Caller) sight {
 	for _, p := range user.Ours() {
 		if p.Name == "rc-net" {
 			s["keepers"]++
-			s["KiB of the keeper"] += field(p.PID, "RssAnon")
-			s["threads of the keeper"] += field(p.PID, "Threads")
-			s["table of the keeper's descriptors"] += field(p.PID, "FDSize")
+			s["KiB of the keeper"] += caller.Field(p.PID, "RssAnon")
+			s["threads of the keeper"] += caller.Field(p.PID, "Threads")
+			s["table of the keeper's descriptors"] += caller.Field(p.PID, "FDSize")
 			s["links of the networks"] += links(p.PID)
 		}
 	}
@@ -188,18 +173,6 @@ func keys() int {
 			n, _, _ := strings.Cut(f[2], "/")
 			count, _ := strconv.Atoi(n)
 			return count
-		}
-	}
-	return 0
-}
-
-// field reads a number of /proc/PID/status, which shows it of every process.
-func field(pid int, name string) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			n, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return n
 		}
 	}
 	return 0

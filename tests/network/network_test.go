@@ -29,30 +29,12 @@ const image = "localhost/network/peer:latest"
 
 var user *caller.Caller
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	if caller.Unmet() != "" {
-		return m.Run() // everything skips, with the reason
-	}
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "network:", err)
-		return 1
-	}
-	code := m.Run()
-	_ = user.RC("rm", "-fa") // of tests that could not: the folders are removed below them
-	if err := user.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "network: after all tests:", err)
-		return 1
-	}
-	return code
-}
-
-func prepare() (err error) {
-	if user, err = caller.New(); err != nil {
-		return err
-	}
-	return load(user)
+func TestMain(m *testing.M) {
+	caller.Main(m, func(c *caller.Caller) (func(), error) {
+		user = c
+		// Of tests that could not: the folders are removed below them.
+		return func() { _ = user.RC("rm", "-fa") }, load(user)
+	})
 }
 
 // load builds the peer, static, and puts it into an image of its own. RC_TEST_PEER is

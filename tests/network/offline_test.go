@@ -21,15 +21,7 @@ import (
 func aloof(t *testing.T, script string) string {
 	t.Helper()
 	require(t, "unshare", "ip", "bash")
-	c, err := caller.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := caller.For(t)
 	if err := load(c); err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +51,8 @@ func aloof(t *testing.T, script string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := c.Command(ctx, "true")
-	cmd.Path, err = exec.LookPath("unshare")
-	if err != nil {
+	var err error
+	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Args = []string{"unshare", "--user", "--map-root-user", "--net", "--mount", "bash", path}

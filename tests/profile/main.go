@@ -128,11 +128,7 @@ func (l *lab) becomeUser() error {
 }
 
 func (l *lab) load() error {
-	program, err := l.user.BuildAttack()
-	if err != nil {
-		return err
-	}
-	base, err := caller.Base(program)
+	base, err := l.user.Base()
 	if err != nil {
 		return err
 	}

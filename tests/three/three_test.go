@@ -46,15 +46,7 @@ func TestThree(t *testing.T) {
 		t.Skip("the README types curl: apt-get install curl")
 	}
 	dir := cached(t)
-	user, err := caller.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := user.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	user := caller.For(t)
 	// What is there already, build leaves alone: a fresh user waits for it, we do not.
 	if err := os.Symlink(dir, filepath.Join(user.Home, "shop")); err != nil {
 		t.Fatal(err)

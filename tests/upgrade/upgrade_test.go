@@ -96,18 +96,7 @@ func (w *world) until(what string, ok func() bool) {
 
 func setUp(t *testing.T) *world {
 	t.Helper()
-	if why := caller.Unmet(); why != "" {
-		t.Skip(why)
-	}
-	user, err := caller.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := user.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	user := caller.For(t)
 	ours := user.Bin
 	user.Bin = filepath.Join(user.Dir, "bin")
 	if err := os.Mkdir(user.Bin, 0o755); err != nil {
@@ -115,11 +104,7 @@ func setUp(t *testing.T) *world {
 	}
 	build(t, user.Bin, "older")
 	install(t, ours, user.Bin, "rc-image")
-	attack, err := user.BuildAttack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := caller.Base(attack)
+	base, err := user.Base()
 	if err != nil {
 		t.Fatal(err)
 	}

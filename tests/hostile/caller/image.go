@@ -10,22 +10,26 @@ import (
 	"github.com/rc-containers/rc/tests/images"
 )
 
-// BuildAttack compiles the hostile program into the caller's folder; static, so
-// that it runs in an image which holds nothing else.
-func (c *Caller) BuildAttack() (path string, err error) {
-	path = filepath.Join(c.Dir, "attack")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "github.com/rc-containers/rc/tests/hostile/attack")
+// Attack is where the hostile program is, once Base has compiled it; static, so that it
+// runs in an image which holds nothing else.
+func (c *Caller) Attack() string { return filepath.Join(c.Dir, "attack") }
+
+func (c *Caller) buildAttack() error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", c.Attack(), "github.com/rc-containers/rc/tests/hostile/attack")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the attack: %w: %s", err, out)
+		return fmt.Errorf("build the attack: %w: %s", err, out)
 	}
-	return path, os.Chmod(path, 0o755)
+	return os.Chmod(c.Attack(), 0o755)
 }
 
-// Base is the layer under every image here: the program and as little as a
+// Base is the layer under every image here: the program, compiled, and as little as a
 // container needs.
-func Base(attack string) (images.Layer, error) {
-	body, err := os.ReadFile(attack)
+func (c *Caller) Base() (images.Layer, error) {
+	if err := c.buildAttack(); err != nil {
+		return images.Layer{}, err
+	}
+	body, err := os.ReadFile(c.Attack())
 	if err != nil {
 		return images.Layer{}, err
 	}

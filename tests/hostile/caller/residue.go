@@ -71,6 +71,19 @@ func Look(pid int) (Process, bool) {
 	return p, mine
 }
 
+// Field reads a number of /proc/PID/status, which shows it of every process; 0 where
+// there is none.
+func Field(pid int, name string) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return n
+		}
+	}
+	return 0
+}
+
 // ranges of this user in /etc/subuid, by name or by id (subuid(5)).
 var ranges = func() (out [][2]int) {
 	data, _ := os.ReadFile("/etc/subuid")
