@@ -2,7 +2,6 @@ package linux
 
 import (
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -47,9 +46,16 @@ func ReadSealed(f *os.File, limit int64) ([]byte, error) {
 	if err != nil || got&seals != seals {
 		return nil, fmt.Errorf("read %s: not a sealed memory file (seals %#x, %w)", f.Name(), got, unix.EPERM)
 	}
-	data, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fail("read memory file", f.Name(), unix.EFBIG)
+	var st unix.Stat_t // its size is sealed, too
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fail("read memory file", f.Name(), err)
 	}
-	return data, err
+	if st.Size > limit {
+		return nil, fail("read memory file", f.Name(), unix.EFBIG)
+	}
+	data := make([]byte, st.Size)
+	if n, err := f.ReadAt(data, 0); n < len(data) {
+		return nil, err
+	}
+	return data, nil
 }

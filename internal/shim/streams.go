@@ -204,9 +204,13 @@ func (s *streams) copyOut() {
 // so far (/proc/sys/fs/pipe-max-size, pipe(7)).
 const maxPipe = 1 << 20
 
+// fewBytes is what is read at a time at first: most payloads say little, and 32 KiB
+// are eight pages to clear at each start.
+const fewBytes = 512
+
 // drain copies what the payload writes until it closes its end.
 func (s *streams) drain(from *os.File, stream int) {
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, fewBytes)
 	for left := maxPipe; left > 0; {
 		n, err := s.read(from, buf)
 		if s.ending.Load() {
@@ -216,6 +220,9 @@ func (s *streams) drain(from *os.File, stream int) {
 			s.wrote.Store(ticks())
 			s.log.Write(streamNames[stream], buf[:n]) // first: it waits for no reader
 			s.deliver(stream, buf[:n])
+		}
+		if n == fewBytes {
+			buf = make([]byte, 32<<10)
 		}
 		if errors.Is(err, errHalted) {
 			return

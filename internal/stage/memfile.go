@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/lazyjson"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
@@ -47,12 +47,11 @@ func SealBytes(name string, data []byte) (*os.File, error) {
 // Unseal decodes what Seal made and closes f. A file that can still be changed
 // is refused: its sender could swap the text after it was checked.
 func Unseal(f *os.File, v any) error {
-	defer f.Close()
-	got, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
-	if err != nil || got&seals != seals {
-		return fmt.Errorf("configuration is not a sealed memory file (seals %#x, %v)", got, err)
+	if f == nil {
+		return errors.New("the configuration did not come")
 	}
-	data, err := io.ReadAll(io.LimitReader(io.NewSectionReader(f, 0, maxConfig), maxConfig))
+	defer f.Close()
+	data, err := linux.ReadSealed(f, maxConfig)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
