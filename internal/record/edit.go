@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/atomicfile"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // EditContainer changes the record of a container that may be running: the change
@@ -59,12 +60,7 @@ func lockDirAs(path string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	for {
-		err = unix.Flock(fd, how)
-		if err != unix.EINTR {
-			break
-		}
-	}
+	err = linux.Flock(fd, how)
 	refused := errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP)
 	if err != nil && !refused {
 		_ = unix.Close(fd)

@@ -45,8 +45,7 @@ func (s *Store) lockImage(id string, how int, create bool) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		var held, there unix.Stat_t
-		if unix.Fstat(int(f.Fd()), &held) == nil && unix.Lstat(path, &there) == nil && held.Ino == there.Ino && held.Dev == there.Dev {
+		if linux.Leads(path, int(f.Fd())) {
 			return f, nil
 		}
 		_ = f.Close()

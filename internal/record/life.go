@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // The life lock of a container is an open file description lock (fcntl(2)) on
@@ -44,8 +46,7 @@ func (s *Store) TakeLife(id string) (*os.File, error) {
 		}
 		// The holder before us may have removed the path between our open and
 		// our lock: then the lock is on a file that nobody else can find.
-		var ours, there unix.Stat_t
-		if unix.Fstat(fd, &ours) == nil && unix.Lstat(path, &there) == nil && ours.Ino == there.Ino {
+		if linux.Leads(path, fd) {
 			return os.NewFile(uintptr(fd), path), nil
 		}
 		_ = unix.Close(fd)

@@ -225,13 +225,7 @@ func LockFile(path string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	for {
-		err = unix.Flock(fd, how)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
+	if err := linux.Flock(fd, how); err != nil {
 		_ = unix.Close(fd)
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/linux"
 )
 
 // A volume is volumes/<name>: its data in _data, volume.json beside it, and lock.
@@ -73,7 +74,7 @@ func (s *Store) lockVolume(name string, how int) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if samePlace(f, path) {
+		if linux.Leads(path, int(f.Fd())) {
 			return f, nil
 		}
 		_ = f.Close()
@@ -85,17 +86,11 @@ func lockFolder(dir string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), how); err != nil {
+	if err := linux.Flock(int(f.Fd()), how); err != nil {
 		_ = f.Close()
 		return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
 	}
 	return f, nil
-}
-
-// samePlace tells whether path still leads to the open file.
-func samePlace(f *os.File, path string) bool {
-	var held, there unix.Stat_t
-	return unix.Fstat(int(f.Fd()), &held) == nil && unix.Lstat(path, &there) == nil && held.Ino == there.Ino && held.Dev == there.Dev
 }
 
 // ProvideVolume takes the volume that v names, or makes it with v's labels; made
