@@ -1,13 +1,11 @@
 package shim
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -148,23 +146,8 @@ func coveredClone(real string, covers []string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer proc.Close()
 	_ = theirs.Close()
-	_ = ours.SetDeadline(time.Now().Add(5 * time.Second))
-	var m start.Message
-	files, err := ours.Recv(&m)
-	_ = proc.Signal(unix.SIGKILL)
-	_, _ = proc.Wait()
-	switch {
-	case err != nil:
-		return nil, err
-	case m.Fail != nil:
-		return nil, m.Fail.Error()
-	case len(files) != 1:
-		stage.CloseFiles(files)
-		return nil, errors.New("the helper sent no mount")
-	}
-	return files[0], nil
+	return mountFrom("", proc, ours)
 }
 
 func startCover(conv *stage.Conn) (*userns.Process, error) {

@@ -43,13 +43,18 @@ func (s *shim) borrowShm() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer proc.Close()
 	_ = theirs.Close()
-	_ = ours.SetDeadline(time.Now().Add(5 * time.Second))
+	return mountFrom(op, proc, ours)
+}
+
+// mountFrom waits for the one mount that a helper was started for, and ends it.
+func mountFrom(op string, helper *userns.Process, conv *stage.Conn) (*os.File, error) {
+	defer helper.Close()
+	_ = conv.SetDeadline(time.Now().Add(5 * time.Second))
 	var m start.Message
-	files, err := ours.Recv(&m)
-	_ = proc.Signal(unix.SIGKILL)
-	_, _ = proc.Wait()
+	files, err := conv.Recv(&m)
+	_ = helper.Signal(unix.SIGKILL)
+	_, _ = helper.Wait()
 	switch {
 	case err != nil:
 		return nil, hint.New(op, err, "")
@@ -57,7 +62,7 @@ func (s *shim) borrowShm() (*os.File, error) {
 		return nil, m.Fail.Error()
 	case len(files) != 1:
 		stage.CloseFiles(files)
-		return nil, hint.New(op, errors.New("it sent no mount"), "")
+		return nil, hint.New(op, errors.New("the helper sent no mount"), "")
 	}
 	return files[0], nil
 }

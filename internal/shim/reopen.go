@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 )
@@ -91,8 +92,7 @@ func (s *shim) relock(sameFolder bool) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		var there, ours unix.Stat_t
-		if f := s.files["life"]; f != nil && unix.Fstat(int(f.Fd()), &ours) == nil && unix.Lstat(path, &there) == nil && ours.Ino == there.Ino {
+		if f := s.files["life"]; f != nil && linux.Leads(path, int(f.Fd())) {
 			return nil, nil
 		}
 	}

@@ -39,29 +39,26 @@ type occupied struct {
 // busy holds off the shim's execution of itself until the returned function is
 // called. It may wait for a moment while that is being tried.
 func (s *shim) busy() (done func()) {
-	s.work.mu.Lock()
-	defer s.work.mu.Unlock()
-	s.work.n++
-	return func() {
-		s.work.mu.Lock()
-		defer s.work.mu.Unlock()
-		s.work.n--
-		s.work.since = time.Now()
-	}
+	return s.work.begin(func() { s.work.since = time.Now() })
 }
 
 // probing is busy for a probe of the container's health. It is no reason to stay
 // large: probes every second would put off the next settling for ever, while their
 // garbage adds up to megabytes.
 func (s *shim) probing() (done func()) {
-	s.work.mu.Lock()
-	defer s.work.mu.Unlock()
-	s.work.n++
+	return s.work.begin(func() { s.work.grown = true })
+}
+
+// begin counts one more; end notes under the lock what its end is.
+func (o *occupied) begin(end func()) (done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.n++
 	return func() {
-		s.work.mu.Lock()
-		defer s.work.mu.Unlock()
-		s.work.n--
-		s.work.grown = true
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.n--
+		end()
 	}
 }
 
