@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	_ "github.com/rc-containers/rc/cmd/rc/patient"
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/sdnotify"

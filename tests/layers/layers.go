@@ -50,10 +50,11 @@ var allowed = map[string][]string{
 	// cp, commit, diff and export open a container's files.
 	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
-	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
-	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
-	"cmd/rc-net":   {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
-	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
+	"cmd/rc/patient": {}, // nothing at all: it runs before Go
+	"cmd/rc":         {"cmd/rc/patient", "internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
+	"cmd/rc-init":    {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
+	"cmd/rc-net":     {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
+	"cmd/rc-image":   {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
 }
 
 // forbidden lists, for each program, what must not be linked into it, by prefix
