@@ -6,6 +6,12 @@
 #define RLIMIT_NOFILE 7
 #define SLACK 1000000 // nanoseconds
 
+// RLIMIT_NOFILE, soft and hard: as it was before Go started (0, 0 where nobody touched
+// it), and while Go starts, with the hard one of the first.
+GLOBL limit<>(SB), NOPTR, $16
+DATA few<>+0(SB)/8, $3
+GLOBL few<>(SB), NOPTR, $16
+
 // rc_patient is where the kernel enters rc (go tool link -E, in the Makefile). The
 // kernel leaves RCX and R11 spoilt, which it has left to chance already; the stack is as
 // Go's runtime wants it. Whatever is refused here is done without.
@@ -21,17 +27,17 @@ TEXT rc_patient(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $SYS_prlimit64, AX
 	XORQ DI, DI
 	MOVQ $RLIMIT_NOFILE, SI
-	LEAQ ·limit(SB), R10
+	LEAQ limit<>(SB), R10
 	SYSCALL
 	TESTQ AX, AX
 	JNE  start
-	CMPQ ·limit(SB), $3
+	CMPQ limit<>(SB), $3
 	JLS  start
 	// few[1] = limit[1]; prlimit64(0, RLIMIT_NOFILE, &few, NULL)
-	MOVQ ·limit+8(SB), DX
-	MOVQ DX, ·few+8(SB)
+	MOVQ limit<>+8(SB), DX
+	MOVQ DX, few<>+8(SB)
 	MOVQ $SYS_prlimit64, AX
-	LEAQ ·few(SB), DX
+	LEAQ few<>(SB), DX
 	XORQ R10, R10
 	SYSCALL
 start:
@@ -48,12 +54,12 @@ TEXT ·giveBack(SB),NOSPLIT,$0-0
 	XORQ R10, R10
 	XORQ R8, R8
 	SYSCALL
-	CMPQ ·limit+8(SB), $0
+	CMPQ limit<>+8(SB), $0
 	JEQ  none
 	MOVQ $SYS_prlimit64, AX
 	XORQ DI, DI
 	MOVQ $RLIMIT_NOFILE, SI
-	LEAQ ·limit(SB), DX
+	LEAQ limit<>(SB), DX
 	XORQ R10, R10
 	SYSCALL
 none:

@@ -1,12 +1,5 @@
 package patient
 
-// limit is RLIMIT_NOFILE, soft and hard, as it was before Go started; 0, 0 where
-// nobody touched it.
-var limit [2]uint64
-
-// few is the limit while Go starts; the hard one is that of limit.
-var few = [2]uint64{3, 0}
-
 // giveBack makes the timers of this thread, and the process's limit of descriptors,
 // what they were.
 //
