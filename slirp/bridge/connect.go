@@ -20,6 +20,7 @@ import (
 type port struct {
 	id     string
 	net    *network
+	on     *branch // nil: on the network's own bridge
 	index  int    // of both ends
 	name   string // of the end in N0
 	netns  uint64 // the inode of the container's namespace: another start of it has another
@@ -98,9 +99,25 @@ func (w *World) connect(id string, netns *os.File, e slirp.Endpoint) (_ slirp.En
 		p.release()
 		return slirp.EndpointStatus{}, false, err
 	}
-	n.ports++
+	p.joined()
 	w.ports[id] = append(w.ports[id], p)
 	return p.status, false, nil
+}
+
+// joined counts the port in, and left out again.
+func (p *port) joined() {
+	p.net.ports++
+	if p.on != nil {
+		p.on.ports++
+	}
+}
+
+// master is the index of the bridge that the port is on.
+func (p *port) master() int {
+	if p.on != nil {
+		return p.on.index
+	}
+	return p.net.index
 }
 
 // port is where id is on network n; nil when it is not.
@@ -210,6 +227,9 @@ func (w *World) wire(p *port, netns *os.File, e slirp.Endpoint) error {
 		err = w.filter.admit(p)
 	}
 	if err == nil {
+		w.lead(p)
+	}
+	if err == nil {
 		err = w.settle(p, in)
 	}
 	if err != nil {
@@ -234,13 +254,14 @@ func (w *World) macFree(p *port) error {
 
 // makePair returns the name that the inner end got.
 func (w *World) makePair(p *port, netns *os.File, want string) (string, error) {
+	p.on = w.place(p.net)
 	for i := len(w.ports[p.id]); ; i++ {
 		inside := want
 		if inside == "" {
 			inside = "eth" + strconv.Itoa(i)
 		}
 		index := w.nextIndex()
-		pr := pair{index: index, name: "v" + strconv.FormatInt(int64(index), 36), master: p.net.index, mtu: p.net.MTU,
+		pr := pair{index: index, name: "v" + strconv.FormatInt(int64(index), 36), master: p.master(), mtu: p.net.MTU,
 			inside: inside, mac: p.mac, netns: netns}
 		err := w.route.run(newPair(pr))
 		if err == nil {

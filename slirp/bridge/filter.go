@@ -50,6 +50,7 @@ type filter struct {
 	ours, outward    *nftables.Set   // bridges; those with a way out
 	source           *nftables.Set   // bridge: jump to its chain
 	sender4, sender6 *nftables.Set   // port . MAC . address
+	trunks           *nftables.Set   // ports that lead to another bridge of the same network
 	outgoing, sent   *nftables.Chain // empty without relays
 	asking4, asking6 *nftables.Set   // who sends SYNs to the world
 	relays           []relayed
@@ -149,6 +150,9 @@ func (f *filter) try(networks map[string]*network, ports map[string][]*port, bri
 		all = append(all, list...)
 	}
 	f.queuePorts(all, f.conn.SetAddElements)
+	for _, n := range networks {
+		f.queueTrunks(n.branches, f.conn.SetAddElements)
+	}
 	// Each message is answered, and the socket has room for some 250 answers.
 	if err := f.flush(); err != nil {
 		return err
@@ -158,7 +162,7 @@ func (f *filter) try(networks map[string]*network, ports map[string][]*port, bri
 	}
 	for _, n := range networks {
 		f.queueNetwork(n)
-		if f.queued += messagesOfNetwork; f.queued > maxMessages {
+		if f.queued += messagesOfNetwork + len(n.branches); f.queued > maxMessages {
 			if err := f.flush(); err != nil {
 				return err
 			}
@@ -206,6 +210,9 @@ func (f *filter) queueNetwork(n *network) {
 	_ = f.conn.SetAddElements(f.ours, []nftables.SetElement{{Key: name}})
 	if !n.Internal {
 		_ = f.conn.SetAddElements(f.outward, []nftables.SetElement{{Key: name}})
+	}
+	for _, b := range n.branches {
+		f.queueBranch(b, f.conn.SetAddElements)
 	}
 }
 

@@ -82,6 +82,9 @@ const expelDelay = 200 * time.Millisecond
 // left gives back what a port had.
 func (w *World) left(p *port) {
 	p.release()
+	if p.on != nil {
+		p.on.ports--
+	}
 	if p.net.ports--; p.net.ports == 0 {
 		p.net.empty = time.Now()
 		w.plan()

@@ -19,8 +19,10 @@ type network struct {
 	bridge string // its name
 	index  int
 	v4, v6 *pool // nil: it has none of this family
-	ports  int
-	empty  time.Time // since when it has no ports
+	ports  int   // those of branches too
+
+	branches []*branch
+	empty    time.Time // since when it has no ports
 }
 
 // bridgeName is the name of a network's bridge: 15 bytes, all that there is room for
@@ -197,11 +199,15 @@ func (w *World) drop(n *network) error {
 		w.options.Dropped(n.ID)
 	}
 	delete(w.networks, short(n.ID))
+	var failed []error
+	for _, b := range n.branches {
+		failed = append(failed, w.cutBranch(b))
+	}
 	err := w.route.run(deleteLink(n.bridge))
 	if errors.Is(err, unix.ENODEV) {
 		err = nil
 	}
-	return errors.Join(err, w.filter.remove(n))
+	return errors.Join(errors.Join(failed...), err, w.filter.remove(n))
 }
 
 // nextIndex is a free index of a link of N0. It grows only, so that the index of a link

@@ -96,6 +96,7 @@ func (w *World) recover() error {
 			w.findNetwork(l, addresses[l.index])
 		}
 	}
+	w.findBranches(links)
 	for _, l := range links {
 		w.findPort(l)
 	}
@@ -180,16 +181,20 @@ func (w *World) findPort(l link) {
 		w.leaving = append(w.leaving, leaver{l.name, time.Now().Add(-heldLimit)})
 		return
 	}
-	p.net.ports++
+	p.joined()
 	w.ports[p.id] = append(w.ports[p.id], p)
 	w.found = true
 }
 
 func (w *World) readPort(l link, f []string) (*port, error) {
-	if len(f) != 8 || f[0] != aliasMark || w.networks[f[2]] == nil || w.networks[f[2]].index != l.master {
+	if len(f) != 8 || f[0] != aliasMark || w.networks[f[2]] == nil {
 		return nil, os.ErrInvalid
 	}
-	p := &port{id: f[1], net: w.networks[f[2]], index: l.index, name: l.name, found: true}
+	on, there := w.networks[f[2]].at(l.master)
+	if !there {
+		return nil, os.ErrInvalid
+	}
+	p := &port{id: f[1], net: w.networks[f[2]], on: on, index: l.index, name: l.name, found: true}
 	var err error
 	if p.netns, err = strconv.ParseUint(f[3], 10, 64); err != nil {
 		return nil, err

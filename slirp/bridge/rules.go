@@ -130,6 +130,8 @@ func (f *filter) portTable() error {
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFIndex, nftables.TypeEtherAddr, nftables.TypeIP6Addr)})
 	c := f.chain(t, "ports", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, nftables.ChainPolicyDrop)
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
+	f.trunks = f.set(nftables.Set{Table: t, Name: "trunks", KeyType: nftables.TypeIFIndex, KeyByteOrder: binaryutil.NativeEndian})
+	f.rule(c, rule{meta(expr.MetaKeyIIF)}, in(f.trunks), accept)
 	f.rule(c, protocol(unix.ETH_P_IP), sender(network3, offSource4, 4), in(f.sender4), accept)
 	// Both MACs of ARP must be the port's, the frame's and the one that it announces.
 	f.rule(c, protocol(unix.ETH_P_ARP), sender(network3, offArpAddress, 4), in(f.sender4),
