@@ -30,9 +30,16 @@ const kernelSlack = 50000
 //go:noescape
 func giveBack(slack uintptr)
 
+// room makes the main goroutine's stack 32 KiB, which a start needs, in one go: while it
+// is shallow there is next to nothing to copy, and the pages between are never touched.
+func room()
+
 // The main goroutine is on the first thread here, the one that executes a container's
 // payload; threads that Go has already, its monitor first of all, may be late. This
 // runs ahead of syscall's init, which raises the soft limit and remembers it for what
 // is executed: a package that imports nothing comes in the order of names, and syscall
 // has a later one (cmd/link/internal/ld/inittask.go).
-func init() { giveBack(kernelSlack) }
+func init() {
+	giveBack(kernelSlack)
+	room()
+}

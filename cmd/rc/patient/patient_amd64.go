@@ -6,8 +6,15 @@ package patient
 //go:noescape
 func giveBack()
 
+// room makes the main goroutine's stack 32 KiB, which a start needs, in one go: while it
+// is shallow there is next to nothing to copy, and the pages between are never touched.
+func room()
+
 // The first thread, and with it what rc starts, gets back what rc was started with.
 // This runs ahead of syscall's init, which raises the soft limit and remembers it for
 // what is executed: a package that imports nothing comes in the order of names, and
 // syscall has a later one (cmd/link/internal/ld/inittask.go).
-func init() { giveBack() }
+func init() {
+	giveBack()
+	room()
+}
