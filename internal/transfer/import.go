@@ -63,25 +63,16 @@ func (s *Session) importFile(ctx context.Context, plain, full string, config img
 	if err := updater.ConfigUpdate(config, nil); err != nil {
 		return err
 	}
-	src, err := openSource(ctx, s.sys, ref, nil)
-	if err != nil {
-		return err
-	}
-	defer src.end()
-	o, err := s.inspect(ctx, src)
-	if err != nil {
-		return err
-	}
-	if err := s.admitOnce(ctx, ref, src, o, nil); err != nil {
-		return err
-	}
+	var names []string
 	if full != "" {
-		if err := s.record.SetName(full, o.id); err != nil {
-			return err
-		}
+		names = []string{full}
 	}
-	s.event("import", "sha256:"+o.id, familiar(full))
-	fmt.Fprintf(s.Out, "sha256:%s\n", o.id)
+	id, err := s.admitNamed(ctx, ref, names)
+	if err != nil {
+		return err
+	}
+	s.event("import", "sha256:"+id, familiar(full))
+	fmt.Fprintf(s.Out, "sha256:%s\n", id)
 	return nil
 }
 

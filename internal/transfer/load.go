@@ -196,28 +196,37 @@ func (s *Session) loadLayout(ctx context.Context, dir string) error {
 	return nil
 }
 
-// loadOne admits one image of an archive and gives it its names.
-func (s *Session) loadOne(ctx context.Context, ref types.ImageReference, names []string) error {
+// admitNamed admits the one image of ref and gives it its names.
+func (s *Session) admitNamed(ctx context.Context, ref types.ImageReference, names []string) (id string, err error) {
 	src, err := openSource(ctx, s.sys, ref, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer src.end()
 	o, err := s.inspect(ctx, src)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := s.admitOnce(ctx, ref, src, o, nil); err != nil {
-		return err
+		return "", err
 	}
 	for _, name := range names {
 		if err := s.record.SetName(name, o.id); err != nil {
-			return err
+			return "", err
 		}
+	}
+	return o.id, nil
+}
+
+// loadOne admits one image of an archive.
+func (s *Session) loadOne(ctx context.Context, ref types.ImageReference, names []string) error {
+	id, err := s.admitNamed(ctx, ref, names)
+	if err != nil {
+		return err
 	}
 	_ = s.collect(time.Time{})
 	if len(names) == 0 {
-		names = []string{"sha256:" + o.id}
+		names = []string{"sha256:" + id}
 	}
 	for _, name := range names {
 		if r, err := record.ParseRef(name); err == nil && !strings.HasPrefix(name, "sha256:") {
