@@ -7,6 +7,7 @@ import (
 
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
+	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/userns"
@@ -14,10 +15,10 @@ import (
 
 // A shim needs 2 ms from its fork to the point where it reads its configuration:
 // two execve's worth of page faults, the constructor, Go's runtime. `rc run` starts
-// it as soon as it knows where it shall stand, and makes the container's folder,
-// records and texts while its constructor runs. Should rc fail or be killed before it sends the
-// configuration, the shim reads the end of the conversation, knows no container, and
-// exits.
+// it as soon as it has the image and knows where the shim shall stand, and makes the
+// spec, the container's folder, records and texts while its constructor runs. Should rc
+// fail or be killed before it sends the configuration, the shim reads the end of the
+// conversation, knows no container, and exits.
 
 // forming is a shim that was started ahead of its configuration.
 type forming struct {
@@ -41,15 +42,30 @@ func (l *launch) shimProgram() *userns.Program {
 	}
 }
 
-// limitAndFork is limit, after which nothing that is still to be decided changes the
-// process of the shim.
-func (l *launch) limitAndFork() error {
-	if err := l.limit(); err != nil {
-		return err
+// forkAhead starts the shim as soon as there is U0 to join and a place to stand in: what
+// is decided later does not change its process.
+func (l *launch) forkAhead() error {
+	if !l.fresh || l.opts.Replace || l.opts.Cgroups == "split" {
+		return nil
 	}
-	u := l.e.unit()
-	if l.home.far || u.Err != nil || u.Notify != "" {
-		return nil // the keeper forks it, from all of its request; a unit decides later what it is
+	if u := l.e.unit(); u.Err != nil || u.Notify != "" {
+		return nil // it is decided later what the shim is to the unit
+	}
+	if !l.candidate() {
+		return nil
+	}
+	if l.opts.Cgroups != "disabled" {
+		l.where = &look{}
+		l.where.found, l.where.err = l.e.subtree()
+		if l.home.far {
+			return nil // the keeper forks it, from all of its request
+		}
+		if l.where.err == nil {
+			var err error
+			if l.stand, err = l.where.found.HostFD(); err != nil {
+				return nil //nolint:nilerr // limit meets it again, and knows whether it matters
+			}
+		}
 	}
 	f, err := l.beginShim(l.shimProgram())
 	if err != nil {
@@ -58,6 +74,22 @@ func (l *launch) limitAndFork() error {
 	l.ahead = f
 	l.undo.Push(f.callOff)
 	return nil
+}
+
+// candidate chooses the name that the shim is called by, before anybody claims it.
+func (l *launch) candidate() bool {
+	if l.rec.Name = l.opts.Name; l.rec.Name == "" {
+		l.rec.Name = randomName()
+	}
+	return spec.CheckName(l.rec.Name) == nil
+}
+
+// notAhead has the shim forked at the end, when what was taken for granted is not so.
+func (l *launch) notAhead() {
+	if f := l.ahead; f != nil {
+		f.callOff() // closes l.stand
+		l.ahead, l.stand = nil, nil
+	}
 }
 
 // callOff ends a shim that was never told what to do.

@@ -42,6 +42,7 @@ type launch struct {
 	fresh bool                   // created and started in one go
 	undo  unwind.Stack
 
+	where   *look    // its place in the cgroup tree, where that was found ahead
 	ahead   *forming // the shim, where it was started before the rest was made
 	started bool     // the shim owns everything
 
@@ -57,7 +58,7 @@ func (e *Engine) Run(opts *spec.Options, imageRef string, streams Streams) (int,
 	l := &launch{e: e, opts: opts, files: map[string]*os.File{}, fresh: true}
 	defer l.undo.Run()
 	l.cfg.Rows, l.cfg.Cols = streams.size()
-	if err := l.create(imageRef, l.limitAndFork); err != nil {
+	if err := l.create(imageRef, l.limit); err != nil {
 		return 0, err
 	}
 	code, err := l.begin(streams)
@@ -97,7 +98,7 @@ func (l *launch) create(imageRef string, limit func() error) error {
 	}
 	steps := []func() error{
 		l.findNetworks, func() error { return l.findImage(imageRef) },
-		l.lookAhead, l.enterHome, l.design, l.replace, l.claim, limit, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
+		l.lookAhead, l.enterHome, l.forkAhead, l.design, l.replace, l.claim, limit, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -201,11 +202,25 @@ func (l *launch) claim() error {
 	}
 	l.files["life"] = life
 	l.undo.Push(func() { l.e.Store.DropLife(l.id, life) })
-	if l.rec.Name, err = l.e.claimName(l.opts.Name, l.id); err != nil {
+	if err := l.claimName(); err != nil {
 		return err
 	}
 	l.undo.Push(func() { _ = l.e.Store.DropName(l.rec.Name, l.id) })
 	return l.writeCIDFile()
+}
+
+// claimName takes the name that was asked for, or a random one: that by which the shim
+// was called, unless another has it.
+func (l *launch) claimName() (err error) {
+	if l.opts.Name == "" && l.rec.Name != "" && l.e.Store.ClaimName(l.rec.Name, l.id) == nil {
+		return nil
+	}
+	called := l.rec.Name
+	l.rec.Name, err = l.e.claimName(l.opts.Name, l.id)
+	if l.rec.Name != called {
+		l.notAhead()
+	}
+	return err
 }
 
 func (l *launch) writeCIDFile() error {

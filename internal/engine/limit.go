@@ -34,6 +34,14 @@ func (e *Engine) place(p cgroup.Place) (*cgroup.Subtree, error) {
 	return s, nil
 }
 
+// subtree is place for a start that may have looked ahead.
+func (l *launch) subtree(p cgroup.Place) (*cgroup.Subtree, error) {
+	if l.where != nil && p.Mode != cgroup.PlaceSplit {
+		return l.where.found, l.where.err
+	}
+	return l.e.place(p)
+}
+
 // limit gives the container its cgroup. Without a delegated subtree it runs
 // without one, unless it asked for a limit or a place.
 func (l *launch) limit() error {
@@ -44,7 +52,7 @@ func (l *launch) limit() error {
 		return nil
 	}
 	made := cgroup.Made{Rest: limits}
-	subtree, err := l.e.place(place)
+	subtree, err := l.subtree(place)
 	if err == nil {
 		made, err = place.Make(subtree, l.id, limits)
 	}
@@ -60,12 +68,17 @@ func (l *launch) limit() error {
 		l.approximate(made)
 	}
 	if made.Group == nil {
+		if l.stand != nil {
+			l.notAhead() // its payload would stand with it, among the shims
+		}
 		return nil
 	}
 	l.undo.Push(func() { _ = made.Group.Remove() })
 	l.cfg.Cgroup = made.Group.Path
-	if l.stand, err = subtree.HostFD(); err != nil {
-		return err
+	if l.ahead == nil {
+		if l.stand, err = subtree.HostFD(); err != nil {
+			return err
+		}
 	}
 	if f, err := made.Group.PayloadFD(); err == nil {
 		l.files["cgroup"] = f

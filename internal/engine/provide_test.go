@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/cgroup"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
@@ -86,6 +87,65 @@ func TestClaimName(t *testing.T) {
 			t.Errorf("%q %v", name, err)
 		}
 		seen[name] = true
+	}
+}
+
+// A shim that was forked ahead is called by a name that nobody had claimed yet.
+func TestNameOfAShimAhead(t *testing.T) {
+	w := newWorkshop(t)
+	ahead := func() *forming { return &forming{} } // without a conversation: nothing to end
+	l := w.launch(&spec.Options{})
+	if !l.candidate() || l.rec.Name == "" {
+		t.Fatalf("%q", l.rec.Name)
+	}
+	l.ahead = ahead()
+	called := l.rec.Name
+	must(t, l.claimName())
+	if holder, err := w.Store.NameHolder(called); err != nil || holder != l.id || l.rec.Name != called || l.ahead == nil {
+		t.Errorf("%q for %q: %s %v", l.rec.Name, called, holder, err)
+	}
+	other := w.launch(&spec.Options{})
+	other.id, other.rec.Name, other.ahead = ident('e'), called, ahead()
+	must(t, other.claimName())
+	if other.rec.Name == called || other.ahead != nil {
+		t.Errorf("%q, and its shim stays", other.rec.Name)
+	}
+	asked := w.launch(&spec.Options{Name: "web"})
+	asked.id, asked.ahead = ident('f'), ahead()
+	if !asked.candidate() || asked.rec.Name != "web" {
+		t.Errorf("%q", asked.rec.Name)
+	}
+	must(t, asked.claimName())
+	if asked.ahead == nil {
+		t.Error("the shim of a container that got its name was called off")
+	}
+	if bad := w.launch(&spec.Options{Name: "a/b"}); bad.candidate() {
+		t.Error("a shim is called a/b")
+	}
+}
+
+// Where it was found ahead, nobody looks for a place again; and a shim that stands
+// among the shims is not for a container without a group.
+func TestPlaceOfAShimAhead(t *testing.T) {
+	w := newWorkshop(t)
+	l := w.launch(&spec.Options{})
+	l.where = &look{err: errNoUnit}
+	if _, err := l.subtree(cgroup.Place{}); err != errNoUnit {
+		t.Error(err)
+	}
+	l.ahead = &forming{}
+	must(t, l.limit())
+	if l.ahead == nil || l.cfg.Cgroup != "" {
+		t.Errorf("a shim without a place was called off, or got the group %q", l.cfg.Cgroup)
+	}
+	l.stand = os.Stdin
+	must(t, l.limit())
+	if l.ahead != nil || l.stand != nil {
+		t.Error("the shim of a container without a group stays among the others")
+	}
+	l.plan.Resources.Memory = 1 << 30
+	if err := l.limit(); !errors.Is(err, errNoUnit) {
+		t.Errorf("a limit without a place: %v", err)
 	}
 }
 
