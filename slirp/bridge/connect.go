@@ -21,9 +21,9 @@ type port struct {
 	id     string
 	net    *network
 	on     *branch // nil: on the network's own bridge
-	index  int    // of both ends
-	name   string // of the end in N0
-	netns  uint64 // the inode of the container's namespace: another start of it has another
+	index  int     // of both ends
+	name   string  // of the end in N0
+	netns  uint64  // the inode of the container's namespace: another start of it has another
 	mac    net.HardwareAddr
 	ip     netip.Addr
 	ip6    netip.Addr

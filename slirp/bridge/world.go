@@ -62,6 +62,7 @@ type World struct {
 	expelled []*port             // to be forgotten by the filter
 	leaving  []leaver
 	timer    *time.Timer // for sweep
+	swept    time.Time   // when it ran last
 
 	closing sync.Once
 }
