@@ -124,8 +124,8 @@ func (r *report) floor(b *strings.Builder) {
 	if rate("none", rcTool, 8) == 0 || rate("none", cloneTool, 8) == 0 || rate("default", rcTool, 8) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nEight at a time rc starts %s a second with the default network and %s without; a bare loop of clones does %s, bubblewrap %s.\n",
-		short(rate("default", rcTool, 8)), short(rate("none", rcTool, 8)), short(rate("none", cloneTool, 8)), short(rate("none", bwrapTool, 8)))
+	fmt.Fprintf(b, "\nEight at a time rc starts %s a second with the default network and %s without; the same work without rc, in C, %s, a bare loop of clones %s, bubblewrap %s.\n",
+		short(rate("default", rcTool, 8)), short(rate("none", rcTool, 8)), r.entry(parallelRow("none", 8), floorTool), short(rate("none", cloneTool, 8)), short(rate("none", bwrapTool, 8)))
 	fmt.Fprintf(b, "From one at a time to eight the rates grow %s times (rc, default), %s (rc, none), %s (the bare loop).\n",
 		over(rate("default", rcTool, 8), rate("default", rcTool, 1)), over(rate("none", rcTool, 8), rate("none", rcTool, 1)), over(rate("none", cloneTool, 8), rate("none", cloneTool, 1)))
 }

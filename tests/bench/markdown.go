@@ -9,7 +9,7 @@ import (
 )
 
 // titles are what tables call the tools.
-var titles = map[string]string{rcTool: "rc", podmanTool: "podman, crun", runcTool: "podman, runc", dockerTool: "Docker, rootless", bwrapTool: "bubblewrap", cloneTool: "clone alone"}
+var titles = map[string]string{rcTool: "rc", podmanTool: "podman, crun", runcTool: "podman, runc", dockerTool: "Docker, rootless", bwrapTool: "bubblewrap", floorTool: "the same, bare", cloneTool: "clone alone"}
 
 func (r *report) markdown() string {
 	var b strings.Builder
@@ -151,7 +151,8 @@ func (r *report) parallel(b *strings.Builder) {
 		}
 		r.table(b, "network "+network, rows, false)
 	}
-	b.WriteString("\n*clone alone*: an empty program in seven new namespaces, and nothing set up in them: what the kernel asks for, which no tool can go below.\n")
+	b.WriteString("\n*the same, bare*: a program in C with rc's namespaces, overlay, mounts and files, and nothing that decides or watches (tests/bench/floor): what is above it is rc's own.\n")
+	b.WriteString("*clone alone*: an empty program in seven new namespaces, and nothing set up in them: what the kernel asks for, which no tool can go below.\n")
 }
 
 func (r *report) row(b *strings.Builder) {

@@ -47,6 +47,7 @@ func (w *world) lanes() []*lane {
 	}
 	return append(all,
 		&lane{tool: bwrapTool, network: "none", args: w.bwrap("true")},
+		&lane{tool: floorTool, network: "none", args: []string{"floor", w.o.dir + "/floor-store", w.o.dir + "/rootfs", "/bin/busybox", "true"}},
 		&lane{tool: cloneTool, network: "none", flags: []string{"-clone"}, args: []string{w.o.dir + "/rootfs/bin/busybox", "true"}})
 }
 

@@ -56,7 +56,7 @@ func (r *report) parallelPlot() string {
 		groups = append(groups, group{fmt.Sprintf("%d at a time, default network", width), r.bars(parallelRow("default", width), " /s", rcTool, podmanTool, dockerTool)})
 	}
 	none := parallelRow("none", 8)
-	return svg("Starts a second: longer is better", append(groups, group{"8 at a time, no network", r.bars(none, " /s", cloneTool, bwrapTool, rcTool, podmanTool, dockerTool)}))
+	return svg("Starts a second: longer is better", append(groups, group{"8 at a time, no network", r.bars(none, " /s", cloneTool, floorTool, bwrapTool, rcTool, podmanTool, dockerTool)}))
 }
 
 func (r *report) memoryPlot() string {

@@ -36,7 +36,7 @@ const style = `text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title {
 .rc { fill: #1f6feb } .podman { fill: #8250df } .runc { fill: #b08fe8 } .docker { fill: #12857a } .bwrap { fill: #bf8700 } .clone { fill: #8c959f }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .rc { fill: #58a6ff } .podman { fill: #a98bf0 } .runc { fill: #c9b5f5 } .docker { fill: #3fb8a9 } .bwrap { fill: #d9a520 } .clone { fill: #8b949e } }`
 
-var classes = map[string]string{rcTool: "rc", podmanTool: "podman", runcTool: "runc", dockerTool: "docker", bwrapTool: "bwrap", cloneTool: "clone"}
+var classes = map[string]string{rcTool: "rc", podmanTool: "podman", runcTool: "runc", dockerTool: "docker", bwrapTool: "bwrap", floorTool: "clone", cloneTool: "clone"}
 
 // svg draws groups of horizontal bars, all to one scale that begins at nought. Groups and
 // bars without figures are left out; without any there is no plot: "".

@@ -18,10 +18,11 @@ const (
 	runcTool   = "podman+runc" // the same with runc
 	dockerTool = "docker"      // rootless
 	bwrapTool  = "bwrap"
-	cloneTool  = "clone" // tests/bench/floor: the kernel alone
+	floorTool  = "floor" // tests/bench/floor: what rc asks of the kernel, bare
+	cloneTool  = "clone" // tests/bench/repeat -clone: the kernel alone
 )
 
-var columns = []string{rcTool, podmanTool, runcTool, dockerTool, bwrapTool, cloneTool}
+var columns = []string{rcTool, podmanTool, runcTool, dockerTool, bwrapTool, floorTool, cloneTool}
 
 // tool is one that keeps containers, and how it is called.
 type tool struct {
@@ -151,7 +152,7 @@ func (w *world) forget(paths ...string) error {
 // stores lists what runs leave in the bench's folder.
 func (w *world) stores() []string {
 	var all []string
-	for _, pattern := range []string{"rc-*", "podman-*", "docker-store", "hostfiles", "*.archive"} {
+	for _, pattern := range []string{"rc-*", "podman-*", "docker-store", "floor-store", "hostfiles", "*.archive"} {
 		found, _ := filepath.Glob(filepath.Join(w.o.dir, pattern))
 		all = append(all, found...)
 	}
