@@ -158,3 +158,25 @@ func TestREADMEKeepsWhatIsNotOurs(t *testing.T) {
 		t.Errorf("rc's README has no place for figures: %v", err)
 	}
 }
+
+// Whether the disk has a journal is read where the kernel says so, if it is an ext4.
+func TestNoJournal(t *testing.T) {
+	if noJournal("/proc") || noJournal(t.TempDir()+"/nothing") {
+		t.Error("a file system of no disk, or none, is an ext4 without a journal")
+	}
+	tasks, _ := filepath.Glob("/sys/fs/ext4/*/journal_task")
+	if len(tasks) == 0 {
+		t.Skip("no ext4 here")
+	}
+	text, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		task, err := os.ReadFile("/sys/fs/ext4/" + filepath.Base(f[0]) + "/journal_task")
+		if err == nil && f[2] == "ext4" && noJournal(f[1]) != (strings.TrimSpace(string(task)) == "<none>") {
+			t.Errorf("%s on %s: %q", f[0], f[1], task)
+		}
+	}
+}
