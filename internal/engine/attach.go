@@ -404,9 +404,23 @@ func (a *attachment) forwardAll(send *sender) {
 // runtime's thread of masks, 16 thread switches between the end of a payload and ours.
 func forwardSignals(pass func(unix.Signal)) {
 	signals.pass.Store(&pass)
-	if pass == nil {
-		return
+	if pass != nil {
+		askForSignals()
 	}
+}
+
+// readySignals is for a caller that is about to wait for the shim anyway: asking is a
+// thread of the runtime's and two switches for each signal, which is better done
+// before there is something to forward them to. Until then they do what they do to any
+// process.
+func (a *attachment) readySignals() {
+	if !a.NoSignals {
+		signals.pass.CompareAndSwap(nil, new(func(unix.Signal)))
+		askForSignals()
+	}
+}
+
+func askForSignals() {
 	signals.once.Do(func() {
 		c := make(chan os.Signal, 64)
 		signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT)

@@ -28,6 +28,9 @@ func (l *launch) begin(s Streams) (int, error) {
 	}
 	defer conn.Close()
 	defer proc.Close()
+	if !l.opts.Detach {
+		attached.readySignals()
+	}
 	if err := l.converse(conn, proc); err != nil {
 		l.endHalfStarted(err)
 		return 0, err

@@ -13,15 +13,20 @@ import (
 
 // Signals go to whoever asked last, and to us when nobody asks any more.
 func TestSignalsGoToTheLast(t *testing.T) {
-	if os.Getenv("RC_TEST_SIGNALS") != "" {
-		forwardSignals(func(unix.Signal) {})
-		forwardSignals(nil)
+	if how := os.Getenv("RC_TEST_SIGNALS"); how != "" {
+		if how == "ready" { // and nobody to forward to yet
+			(&attachment{}).readySignals()
+		} else {
+			forwardSignals(func(unix.Signal) {})
+			forwardSignals(nil)
+		}
 		_ = unix.Kill(os.Getpid(), unix.SIGCONT)
 		_ = unix.Kill(os.Getpid(), unix.SIGTERM)
 		time.Sleep(10 * time.Second)
 		os.Exit(3)
 	}
 	for range 2 {
+		(&attachment{}).readySignals() // takes nothing from those who have asked
 		got := make(chan unix.Signal, 4)
 		forwardSignals(func(unix.Signal) { t.Error("the one before was asked") })
 		forwardSignals(func(s unix.Signal) { got <- s })
@@ -33,10 +38,12 @@ func TestSignalsGoToTheLast(t *testing.T) {
 		}
 		forwardSignals(nil)
 	}
-	child := exec.Command(os.Args[0], "-test.run=TestSignalsGoToTheLast$")
-	child.Env = append(os.Environ(), "RC_TEST_SIGNALS=1")
-	var exit *exec.ExitError
-	if err := child.Run(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGTERM {
-		t.Errorf("a signal for nobody: %v", err)
+	for _, how := range []string{"ready", "ended"} {
+		child := exec.Command(os.Args[0], "-test.run=TestSignalsGoToTheLast$")
+		child.Env = append(os.Environ(), "RC_TEST_SIGNALS="+how)
+		var exit *exec.ExitError
+		if err := child.Run(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGTERM {
+			t.Errorf("a signal for nobody (%s): %v", how, err)
+		}
 	}
 }
