@@ -205,8 +205,8 @@ func (s *streams) copyOut() {
 const maxPipe = 1 << 20
 
 // fewBytes is what is read at a time at first: most payloads say little, and 32 KiB
-// are eight pages to clear at each start.
-const fewBytes = 512
+// are eight pages to clear at each start. One page: pipes hold whole ones.
+const fewBytes = 4 << 10
 
 // drain copies what the payload writes until it closes its end.
 func (s *streams) drain(from *os.File, stream int) {
