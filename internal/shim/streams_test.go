@@ -313,66 +313,6 @@ func logged(t *testing.T, path string) string {
 	return strings.Join(parts, "|")
 }
 
-func TestLog(t *testing.T) {
-	long := strings.Repeat("x", (16 << 10))
-	for name, c := range map[string]struct {
-		writes []string // "stream:text"
-		want   string
-	}{
-		"lines":               {[]string{"stdout:a\nb\n"}, "stdout:a\n|stdout:b\n"},
-		"an unfinished line":  {[]string{"stdout:a"}, "stdout:a"},
-		"a line in parts":     {[]string{"stdout:a", "stdout:b", "stdout:c\nd"}, "stdout:abc\n|stdout:d"},
-		"interleaved":         {[]string{"stdout:o", "stderr:e", "stdout:O\n", "stderr:E\n"}, "stdout:oO\n|stderr:eE\n"},
-		"empty lines":         {[]string{"stderr:\n\n"}, "stderr:\n|stderr:\n"},
-		"nothing":             {[]string{"stdout:"}, ""},
-		"16 KiB":              {[]string{"stdout:" + long}, "stdout:" + long},
-		"16 KiB and a line":   {[]string{"stdout:" + long + "\n"}, "stdout:" + long + "|stdout:\n"},
-		"16 KiB less a line":  {[]string{"stdout:" + long[1:] + "\n"}, "stdout:" + long[1:] + "\n"},
-		"40 KiB":              {[]string{"stdout:" + long + long + "y\n"}, "stdout:" + long + "|stdout:" + long + "|stdout:y\n"},
-		"40 KiB in parts":     {[]string{"stdout:" + long[:9000], "stdout:" + long[:9000], "stdout:z\n"}, "stdout:" + long + "|stdout:" + long[:18000-(16<<10)] + "z\n"},
-		"binary":              {[]string{"stdout:a\x00\x1b\"\\\n"}, "stdout:a\x00\x1b\"\\\n"},
-		"not UTF-8":           {[]string{"stdout:\xff\n"}, "stdout:\ufffd\n"},
-		"a character at 16 K": {[]string{"stdout:" + long[1:] + "é\n"}, "stdout:" + long[1:] + "|stdout:é\n"},
-		"a character in two":  {[]string{"stdout:\xc3", "stdout:\xa9\n"}, "stdout:é\n"},
-	} {
-		path := t.TempDir() + "/log"
-		l, err := logs.Open(path, nil)
-		must(t, err)
-		for _, w := range c.writes {
-			stream, text, _ := strings.Cut(w, ":")
-			l.Write(stream, []byte(text))
-		}
-		l.Close()
-		if got := logged(t, path); got != c.want {
-			t.Errorf("%s: %d bytes %.60q…, want %d %.60q…", name, len(got), got, len(c.want), c.want)
-		}
-		l.Write("stdout", []byte("late\n")) // no panic, no loss of what is there
-		l.Close()
-	}
-}
-
-func TestLogKeepsEarlierRuns(t *testing.T) {
-	path := t.TempDir() + "/log"
-	for i := range 2 {
-		l, err := logs.Open(path, nil)
-		must(t, err)
-		l.Write("stdout", fmt.Appendf(nil, "run %d\n", i))
-		l.Close()
-	}
-	if got := logged(t, path); got != "stdout:run 0\n|stdout:run 1\n" {
-		t.Errorf("%q", got)
-	}
-	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", st.Mode())
-	}
-	if _, err := logs.Open(path+"/x", nil); !errors.Is(err, unix.ENOTDIR) {
-		t.Errorf("%v", err)
-	}
-	var none *logs.Writer // --rm in the foreground has none
-	none.Write("stdout", []byte("x"))
-	none.Close()
-}
-
 // Both pumps write at once: entries stay whole and complete.
 func TestLogIsWholeUnderConcurrency(t *testing.T) {
 	path := t.TempDir() + "/log"
