@@ -63,7 +63,7 @@ func (s *shim) talkExec(conn *stage.Conn, q control.Request, files map[string]*o
 	s.execs.add(1)
 	defer trace.Serve(files["trace"], trace.Shim)()
 	delete(files, "trace")
-	s.grew()
+	s.work.call()
 	x, err := s.exec(q, files)
 	if err != nil {
 		s.execs.add(-1)

@@ -15,6 +15,7 @@ import (
 
 var ( // tests are less patient
 	parkAfter = 3 * time.Second // without output, request or exec
+	afterExec = time.Minute     // without another exec: who comes once comes again
 	parking   = true
 )
 
@@ -48,6 +49,18 @@ func nextPatience(last time.Duration, parked time.Time) time.Duration {
 		return last
 	}
 	return min(2*last, maxPatience)
+}
+
+// awakeFor is how long nothing has to happen before the shim parks. Waking costs an
+// exec 4 to 8 ms, more than it takes by itself, and execs come in rows: of a script, of
+// a monitor, of somebody who looks around.
+func (s *shim) awakeFor() time.Duration {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	if s.work.called && !restless {
+		return max(s.patience, afterExec)
+	}
+	return s.patience
 }
 
 // parkLimit is how long the shim may sleep; false where it is not worth it.

@@ -16,6 +16,24 @@ import (
 	"github.com/rc-containers/rc/internal/stage/control"
 )
 
+// After an exec the shim stays awake for the next one, across a settling, too.
+func TestAwakeForTheNextExec(t *testing.T) {
+	old := restless
+	restless = false
+	defer func() { restless = old }()
+	s := &shim{patience: parkAfter}
+	if got := s.awakeFor(); got != parkAfter {
+		t.Errorf("without an exec it parks after %v, not %v", got, parkAfter)
+	}
+	s.work.call()
+	if got := s.awakeFor(); got != afterExec || !s.work.grown {
+		t.Errorf("after an exec it parks after %v, not %v; worth settling: %t", got, afterExec, s.work.grown)
+	}
+	if got := nextPatience(s.awakeFor(), time.Time{}); got != afterExec {
+		t.Errorf("and settled after %v", got)
+	}
+}
+
 func TestNextPatience(t *testing.T) {
 	old := restless
 	restless = false

@@ -34,6 +34,8 @@ type occupied struct {
 	n     int
 	since time.Time // of the last end; zero before the first
 	grown bool      // something ran since this program began
+
+	called bool // somebody asked for an exec since this program began
 }
 
 // busy holds off the shim's execution of itself until the returned function is
@@ -69,6 +71,13 @@ func (s *shim) grew() {
 	s.work.grown = true
 }
 
+// call notes that somebody asked for an exec.
+func (o *occupied) call() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.grown, o.called = true, true
+}
+
 // quiesce stops the shim's other goroutines from beginning anything; false when
 // something is under way. Connections that come meanwhile wait in the listener's
 // queue, which outlives the execve.
@@ -99,9 +108,10 @@ func (s *shim) settler() {
 		case <-time.After(wait):
 		}
 		s.reopen()
-		wait = s.patience
-		if still := s.stillFor(); still < s.patience && !restless {
-			wait = max(s.patience-still, time.Millisecond)
+		patience := s.awakeFor()
+		wait = min(patience, s.patience)
+		if still := s.stillFor(); still < patience && !restless {
+			wait = min(max(patience-still, time.Millisecond), wait)
 		} else if s.streams.quiet() {
 			if limit, ok := s.parkLimit(); ok {
 				s.settle(&sleep{limit: limit}) // it did not: settle
@@ -140,6 +150,7 @@ func (s *shim) settle(to *sleep) {
 		}
 		s.streams.resume(carry)
 	}()
+	patience := s.awakeFor()
 	release, ok := s.quiesce()
 	if !ok {
 		return
@@ -150,7 +161,7 @@ func (s *shim) settle(to *sleep) {
 		files["stream-"+name] = f
 	}
 	files["init"] = s.init.PidFD
-	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, OOMs: s.ooms, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: s.patience}
+	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, OOMs: s.ooms, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: patience}
 	h.State = s.snapshot()
 	h.Logged = s.streams.log != nil
 	if s.servant != nil {
