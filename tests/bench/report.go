@@ -142,8 +142,11 @@ func describe(w *world) string {
 		{"slirp4netns", "--version"}, {"pasta", "--version"}, {"bwrap", "--version"}} {
 		versions = append(versions, firstLine(w.command(args...)))
 	}
-	if noJournal(w.o.dir) {
+	switch {
+	case noJournal(w.o.dir):
 		lines = append(lines, "The stores are on an ext4 without a journal: whoever makes a file there passes over those that anybody deleted in the last minute (find_inode_bit). A start of rc is about 2 ms longer for it, and longer still after many ends.")
+	case noJournal(w.o.tree):
+		lines = append(lines, "This machine's disk is an ext4 without a journal, on which making a file waits for those that others deleted before; the stores of all tools are on an ext4 with one, in a file (tests/bench/run; RC_BENCH_DISK=own measures on the disk itself).")
 	}
 	return strings.Join(append(lines, "Versions: "+strings.Join(versions, "; ")+"."), "\n")
 }
