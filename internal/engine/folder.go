@@ -68,10 +68,20 @@ func (e *Engine) usedIDs() []userns.IDMap {
 	return used
 }
 
+// discard removes the folder of a container that does not come to be. A want of
+// descriptors may be why, so those go first that nobody will use.
 func (l *launch) discard() {
-	if dir, err := l.e.Store.Trash(l.id); err == nil {
-		_ = l.e.removeTrees([]string{dir})
+	dir, err := l.e.Store.Trash(l.id)
+	if err != nil {
+		return
 	}
+	l.notAhead()
+	for name, f := range l.files {
+		if name != "life" { // whose undoing comes last
+			_ = f.Close()
+		}
+	}
+	_ = l.e.removeTrees([]string{dir})
 }
 
 func (l *launch) fillRecord() {
