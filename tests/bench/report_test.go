@@ -175,6 +175,9 @@ func TestNoJournal(t *testing.T) {
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		task, err := os.ReadFile("/sys/fs/ext4/" + filepath.Base(f[0]) + "/journal_task")
+		if _, hidden := os.Stat(f[1]); hidden != nil {
+			continue // another user's
+		}
 		if err == nil && f[2] == "ext4" && noJournal(f[1]) != (strings.TrimSpace(string(task)) == "<none>") {
 			t.Errorf("%s on %s: %q", f[0], f[1], task)
 		}
