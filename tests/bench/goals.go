@@ -114,6 +114,7 @@ func (r *report) goals(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", g.what, g.wanted(), value, g.verdict())
 	}
+	b.WriteString("\nWhat is not reached, and why: [floor.md](floor.md).\n")
 	r.floor(b)
 }
 
