@@ -96,11 +96,15 @@ func (s *Subtree) hostLeaf(top *dir) (*dir, error) {
 	return host, nil
 }
 
+// Inherited tells whether a child of this process is well placed where it is born:
+// HostFD is nil then.
+func (s *Subtree) Inherited() bool { return !s.within && !s.apart }
+
 // HostFD opens, for CLONE_INTO_CGROUP, the leaf in which a process that outlives
 // this one (the shim) should be born, so that it does not stand in the subtree
 // itself and bar later limits. nil when it is well placed by inheritance.
 func (s *Subtree) HostFD() (*os.File, error) {
-	if !s.within && !s.apart {
+	if s.Inherited() {
 		return nil, nil
 	}
 	top, err := openDir(s.Path)

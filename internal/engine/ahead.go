@@ -42,31 +42,39 @@ func (l *launch) shimProgram() *userns.Program {
 	}
 }
 
-// forkAhead starts the shim as soon as there is U0 to join and a place to stand in: what
-// is decided later does not change its process.
+// forkAhead starts the shim as soon as there is U0 to join, where it stands well beside
+// rc: what is decided later does not change its process.
 func (l *launch) forkAhead() error {
-	if !l.fresh || l.opts.Replace || l.opts.Cgroups == "split" {
-		return nil
-	}
-	if u := l.e.unit(); u.Err != nil || u.Notify != "" {
-		return nil // it is decided later what the shim is to the unit
-	}
-	if !l.candidate() {
+	if !l.forksItself() || l.opts.Replace || l.opts.Cgroups == "split" || !l.candidate() {
 		return nil
 	}
 	if l.opts.Cgroups != "disabled" {
 		l.where = &look{}
 		l.where.found, l.where.err = l.e.subtree()
-		if l.home.far {
-			return nil // the keeper forks it, from all of its request
-		}
-		if l.where.err == nil {
-			var err error
-			if l.stand, err = l.where.found.HostFD(); err != nil {
-				return nil //nolint:nilerr // limit meets it again, and knows whether it matters
-			}
+		if l.home.far || l.where.err == nil && !l.where.found.Inherited() {
+			return nil
 		}
 	}
+	return l.fork()
+}
+
+// forkStanding is forkAhead where rc itself is in the way of its containers' limits: it
+// has been moved by then, and nobody of ours is left where controllers are handed down.
+func (l *launch) forkStanding() error {
+	if l.ahead != nil || !l.forksItself() || l.home.far {
+		return nil
+	}
+	return l.fork()
+}
+
+// forksItself: the keeper forks a far one, from all of its request, which home tells; and
+// of a unit's it is decided later what the shim is to the unit.
+func (l *launch) forksItself() bool {
+	u := l.e.unit()
+	return l.fresh && u.Err == nil && u.Notify == ""
+}
+
+func (l *launch) fork() error {
 	f, err := l.beginShim(l.shimProgram())
 	if err != nil {
 		return err

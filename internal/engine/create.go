@@ -98,7 +98,7 @@ func (l *launch) create(imageRef string, limit func() error) error {
 	}
 	steps := []func() error{
 		l.findNetworks, func() error { return l.findImage(imageRef) },
-		l.lookAhead, l.enterHome, l.forkAhead, l.design, l.replace, l.claim, limit, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
+		l.lookAhead, l.enterHome, l.forkAhead, l.design, l.replace, l.claim, limit, l.forkStanding, l.needGroup, l.record, l.configure, l.provide, l.keepConfig,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -68,9 +68,6 @@ func (l *launch) limit() error {
 		l.approximate(made)
 	}
 	if made.Group == nil {
-		if l.stand != nil {
-			l.notAhead() // its payload would stand with it, among the shims
-		}
 		return nil
 	}
 	l.undo.Push(func() { _ = made.Group.Remove() })
