@@ -251,12 +251,15 @@ func TestCreateAsksForCounters(t *testing.T) {
 
 func TestHostFD(t *testing.T) {
 	_, s := mine(t, everything)
-	if fd, err := s.HostFD(); fd != nil || err != nil {
+	if fd, err := s.HostFD(); fd != nil || err != nil || !s.Inherited() {
 		t.Errorf("below the subtree a shim is well placed; got %v, %v", fd, err)
 	}
 	f := newFake(t, "/mine", everything)
 	f.group("/mine", selfPID)
 	s = f.find()
+	if s.Inherited() {
+		t.Error("a child of who stands in the subtree itself would bar its limits")
+	}
 	for range 2 { // the second time the leaf is there
 		fd, err := s.HostFD()
 		must(t, err)
