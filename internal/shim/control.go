@@ -160,6 +160,9 @@ func (s *shim) haltAccept() (resume func()) {
 
 func (s *shim) closeControl() {
 	defer trace.Begin("close the control socket").End()
+	s.reopening.Lock()
+	defer s.reopening.Unlock()
+	s.left = true
 	if s.control != nil {
 		_ = s.control.Close()
 		s.control = nil

@@ -260,6 +260,30 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// A shim that has given up its socket takes it for lost no more.
+func TestNoReopeningAfterTheEnd(t *testing.T) {
+	store, err := record.Open(t.TempDir())
+	must(t, err)
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	_, err = store.Runtime() // makes it, and records it
+	must(t, err)
+	s := &shim{done: make(chan struct{}), store: store, files: map[string]*os.File{}, cfg: &start.Config{ID: testID, Dir: t.TempDir(), Spec: &specs.Spec{}}}
+	path, err := store.ControlPath(testID)
+	must(t, err)
+	s.reopen()
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatalf("a lost socket is not made anew: %v", err)
+	}
+	s.closeControl()
+	s.reopen()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("there is a socket again: %v", err)
+	}
+	if life := s.files["life"]; life != nil {
+		store.DropLife(testID, life)
+	}
+}
+
 // The end is told to those who wait for it before the process exits.
 func TestLastAnswers(t *testing.T) {
 	s := newStand(t, "sh", "-c", sleepy)

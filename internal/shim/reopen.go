@@ -40,6 +40,9 @@ func (s *shim) watchRuntime() {
 func (s *shim) reopen() {
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
+	if s.left {
+		return
+	}
 	dir, err := s.recordedRuntime()
 	if err != nil {
 		return // no command has run since: there is nobody to be found by

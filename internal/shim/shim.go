@@ -75,6 +75,7 @@ type shim struct {
 
 	saves     sync.Mutex // one writer of state.json at a time
 	reopening sync.Mutex
+	left      bool // under reopening: nobody is to find us any more
 	pausing   sync.Mutex
 	holder    *stage.Conn // whose end ends the pause; guarded by pausing
 	endings   sync.Mutex  // held while the payload's end is dealt with, or the shim executes itself
