@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -114,7 +116,20 @@ func Main(conv *stage.Conn) int {
 		return s.stay()
 	}
 	s.rc = conv
+	heedSignals()
 	return s.live(s.receive())
+}
+
+// heedSignals undoes what whoever started rc ignores, nohup SIGHUP and a shell's & SIGINT:
+// Go leaves these two so, an execve keeps them (signal(7)), and a shell in the container could
+// not trap them. Go takes care of the others.
+func heedSignals() {
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
+		if signal.Ignored(sig) {
+			var action [4]uint64 // SIG_DFL, no flags, no mask
+			_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+		}
+	}
 }
 
 // live builds the container and stays until its end.
