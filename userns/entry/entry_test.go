@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/rc-containers/rc/tests/gostart"
 )
 
 // makeSyso compiles the constructors.
@@ -29,27 +31,9 @@ func makeSyso(t *testing.T) {
 	}
 }
 
-// While Go starts it gets no descriptor, and looks for no cgroup. What it has then is
-// as if that had not been: the soft limit raised by Go, the child's as it came, and
-// streams that were closed open.
 func TestDescriptorsAreBackAfterTheStart(t *testing.T) {
 	makeSyso(t)
-	program := filepath.Join(t.TempDir(), "limit")
-	build := exec.Command("go", "build", "-ldflags", "-E rc_start", "-o", program, "./testdata/limit")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	for _, c := range []struct{ shell, want string }{
-		{"ulimit -Sn 300; ulimit -Hn 700; exec $0", `own 699 700; child "300\n700\n"; no cgroup`},
-		{"ulimit -n 500; exec $0", `own 500 500; child "500\n500\n"; no cgroup`},
-		{"ulimit -Sn 300; ulimit -Hn 700; exec $0 <&- 2>&-", `own 699 700; child "300\n700\n"; no cgroup`},
-	} {
-		out, err := exec.Command("sh", "-c", c.shell, program).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != c.want {
-			t.Errorf("%s: %v\n%s\nwant %s", c.shell, err, got, c.want)
-		}
-	}
+	gostart.DescriptorsAreBack(t, "rc_start", "rcinit")
 }
 
 // The constructors without a C library pass the tests of those with one: the test

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rc-containers/rc/tests/gostart"
 )
 
-// entered builds a program as the Makefile links rc: `go build` or `go test -c`.
-func entered(t *testing.T, what string, verb ...string) string {
+// needsGo skips where rc is not entered by ourselves, or nothing can be built.
+func needsGo(t *testing.T) {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
 		t.Skip("only amd64 is entered by ourselves")
@@ -23,37 +25,23 @@ func entered(t *testing.T, what string, verb ...string) string {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skipf("needs go to build with: %v", err)
 	}
-	program := filepath.Join(t.TempDir(), "program")
-	build := exec.Command("go", append(verb, "-ldflags", "-E rc_patient", "-o", program, what)...)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
 }
 
-// While Go starts it gets no descriptor, and looks for no cgroup. What it has then is
-// as if that had not been: the soft limit raised by Go, the child's as it came, and
-// streams that were closed open.
 func TestDescriptorsAreBackAfterTheStart(t *testing.T) {
-	program := entered(t, "./testdata/limit", "build")
-	for _, c := range []struct{ shell, want string }{
-		{"ulimit -Sn 300; ulimit -Hn 700; exec $0", `own 699 700; child "300\n700\n"; no cgroup`},
-		{"ulimit -n 500; exec $0", `own 500 500; child "500\n500\n"; no cgroup`},
-		{"ulimit -Sn 300; ulimit -Hn 700; exec $0 <&- 2>&-", `own 699 700; child "300\n700\n"; no cgroup`},
-		{"ulimit -Sn 300; ulimit -Hn 700; exec 7</dev/null; exec $0", `own 699 700; child "300\n700\n"; no cgroup`},
-	} {
-		out, err := exec.Command("sh", "-c", c.shell, program).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != c.want {
-			t.Errorf("%s: %v\n%s\nwant %s", c.shell, err, got, c.want)
-		}
-	}
+	needsGo(t)
+	gostart.DescriptorsAreBack(t, "rc_patient", "rc")
 }
 
 // As the Makefile links rc, Go's monitor is patient, and the thread that starts other
 // programs is not.
 func TestMonitorIsPatient(t *testing.T) {
-	program := entered(t, ".", "test", "-c", "-vet=off")
+	needsGo(t)
+	program := filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags", "-E rc_patient", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
 	run := exec.Command(program, "-test.run", "^TestPrintSlack$", "-test.v")
 	run.Env = append(os.Environ(), "RC_PRINT_SLACK=1")
 	// Another thread's slack is for those with CAP_SYS_NICE (proc_pid_timerslack_ns(5)).

@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-
-	_ "github.com/rc-containers/rc/cmd/rc/patient"
 )
 
 func main() {

@@ -1,0 +1,5 @@
+//go:build rc
+
+package main
+
+import _ "github.com/rc-containers/rc/cmd/rc/patient"

@@ -1,0 +1,5 @@
+//go:build rcinit
+
+package main
+
+import _ "github.com/rc-containers/rc/userns/entry"
