@@ -67,8 +67,8 @@ func (l *launch) forkStanding() error {
 	return l.fork()
 }
 
-// forksItself: the keeper forks a far one, from all of its request, which home tells; and
-// of a unit's it is decided later what the shim is to the unit.
+// forksItself: of a unit's it is decided later what the shim is to the unit. Where home is
+// far, the keeper forks it, from all of its request.
 func (l *launch) forksItself() bool {
 	u := l.e.unit()
 	return l.fresh && u.Err == nil && u.Notify == ""

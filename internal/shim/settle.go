@@ -109,7 +109,7 @@ func (s *shim) settler() {
 		}
 		s.reopen()
 		patience := s.awakeFor()
-		wait = min(patience, s.patience)
+		wait = s.patience
 		if still := s.stillFor(); still < patience && !restless {
 			wait = min(max(patience-still, time.Millisecond), wait)
 		} else if s.streams.quiet() {
