@@ -85,7 +85,7 @@ func (p *place) up(name string) {
 	var last reply
 	defer func() {
 		if p.t.Failed() {
-			p.t.Logf("%s, asked last: %q (%d)\n%s", name, last.out, last.code,
+			p.t.Logf("%s, asked last: %q (%d) %s\n%s", name, last.out, last.code, last.err,
 				p.sh("rc ps -a; rc logs %s | tail -n 20; rc exec %s sh -c 'systemctl list-jobs --no-pager; systemctl --failed --no-pager'", name, name).out)
 		}
 	}()
