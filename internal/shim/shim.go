@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync"
 	"time"
@@ -120,15 +119,21 @@ func Main(conv *stage.Conn) int {
 	return s.live(s.receive())
 }
 
-// heedSignals undoes what whoever started rc ignores, nohup SIGHUP and a shell's & SIGINT:
-// Go leaves these two so, an execve keeps them (signal(7)), and a shell in the container could
-// not trap them. Go takes care of the others.
+// heedSignals undoes what whoever started rc ignores (nohup SIGHUP, a shell's & SIGINT):
+// an execve keeps it (signal(7)), and a shell in the container could not trap it. These
+// are the ones that Go's runtime leaves alone (runtime.initsig: those that it respects,
+// job control, the C library's own); it takes care of the others.
+// What is blocked, userns/park undoes before Go starts.
 func heedSignals() {
-	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT} {
-		if signal.Ignored(sig) {
-			var action [4]uint64 // SIG_DFL, no flags, no mask
-			_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	const sigDfl, sigIgn, size = 0, 1, 8
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGCONT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, 32, 33, 34} {
+		var action [4]uint64 // handler, flags, restorer, mask
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0)
+		if errno != 0 || action[0] != sigIgn {
+			continue
 		}
+		action = [4]uint64{sigDfl}
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, size, 0, 0)
 	}
 }
 

@@ -37,8 +37,10 @@ func drill(t *testing.T, rounds int) {
 	t.Helper()
 	hits, verbs := map[string]int{}, map[string]int{}
 	populate(t)
+	// With nothing left to strike, as after a `container prune`, rounds would tell nothing.
+	emptied := false
 	for n := range rounds {
-		if n%40 == 39 {
+		if n%20 == 19 || emptied {
 			populate(t)
 		}
 		args := verb(t)
@@ -46,6 +48,7 @@ func drill(t *testing.T, rounds int) {
 		r := background(args...)
 		hit := strikeAny(time.Duration(random.Int64N(int64(2*oneStart()))), len(args)+n)
 		hits[hit]++
+		emptied = hit == ""
 		res, ended := r.end()
 		when := fmt.Sprintf("round %d: %v while %q was killed", n, args, hit)
 		switch {

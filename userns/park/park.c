@@ -65,11 +65,15 @@ __attribute__((noinline)) static void park_sealed(char **argv, char **envp)
 // runtime unblocks it at its start, so it is taken here. 1 when there was one.
 static int park_or_terminated(char **argv, char **envp)
 {
-	const uint64_t term = 1ULL << (SIGTERM - 1);
+	const uint64_t term = 1ULL << (SIGTERM - 1), others = ~term;
 	const struct timespec now = { 0, 0 };
 	if (is_sealed(PARK_FD))
 		park_sealed(argv, envp);
-	return sys(SYS_rt_sigtimedwait, &term, NULL, &now, sizeof term) == SIGTERM;
+	int taken = sys(SYS_rt_sigtimedwait, &term, NULL, &now, sizeof term) == SIGTERM;
+	// What whoever started rc had blocked would be so in the container: Go's runtime
+	// gives the mask that it finds on to what it executes.
+	sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &others, NULL, sizeof others);
+	return taken;
 }
 
 #ifndef RC_BARE
