@@ -58,6 +58,35 @@ func TestDescriptorsOfTheConvention(t *testing.T) {
 	}
 }
 
+// Whatever number the program's own descriptor has, none that the child is given, nor
+// one that stands in their way, takes its place.
+func TestProgramByDescriptor(t *testing.T) {
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	tried := 0
+	for n := 3; n < 48; n++ {
+		fd, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(fd), "program")
+		if fd == n { // else it is somebody's
+			tried++
+			show(t, func(p *Program) {
+				p.Path, p.File = "the program", file
+				p.Files = []*os.File{exe, exe, exe, exe, exe, exe, exe, exe, exe} // most of them have to move
+			})
+		}
+		_ = file.Close()
+	}
+	if tried < 30 {
+		t.Errorf("only %d numbers were free", tried)
+	}
+}
+
 func TestSingleIDNeedsNoTool(t *testing.T) {
 	needUserNS(t)
 	t.Setenv("PATH", "/nowhere")

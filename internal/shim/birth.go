@@ -60,7 +60,7 @@ func (s *shim) startInit() error {
 		return err
 	}
 	p := &userns.Program{
-		Path:  linux.ProcFD(s.files["program"]),
+		Path: "rc-boot", File: s.files["program"],
 		Args:  []string{"rc-boot", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
 		Conn: theirs.File(), Setsid: true, Env: []string{"GOMAXPROCS=1"}, // the payload gets its own

@@ -232,7 +232,7 @@ func (s *shim) joined(conv *os.File, payload [3]*os.File) (*userns.Process, erro
 	defer trace.Begin("start rc-exec in the namespaces").End()
 	kinds := s.sandboxKinds()
 	p := &userns.Program{
-		Path: linux.ProcFD(s.files["program"]), Args: []string{"rc-exec", s.cfg.ID[:12]},
+		Path: "rc-exec", File: s.files["program"], Args: []string{"rc-exec", s.cfg.ID[:12]},
 		Stdin: payload[0], Stdout: payload[1], Stderr: payload[2],
 		Conn: conv, Setsid: true, Env: []string{"GOMAXPROCS=1"}, Thread: s.approximation(),
 		Files: []*os.File{s.init.PidFD},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,25 +16,16 @@ import (
 
 const forkOp = "have the keeper start the container"
 
-// highFD is above every descriptor that a child is given. A lower one could be
-// overwritten while os.ForkExec puts the others in their places.
-const highFD = 64
-
 // fork starts program where we stand, in the mount namespace mount; the files are
 // borrowed. The child is not dumpable and has no descriptor of ours.
 func (k *keeper) fork(r *slirp.Fork, program, mount, conn *os.File) (*userns.Process, []string, error) {
 	if err := checkFork(r, mount, conn); err != nil {
 		return nil, nil, hint.New(forkOp, err, "")
 	}
-	// By a descriptor, since the caller may see other folders than we do.
-	fd, err := unix.FcntlInt(program.Fd(), unix.F_DUPFD_CLOEXEC, highFD)
-	if err != nil {
-		return nil, nil, hint.New(forkOp, os.NewSyscallError("fcntl", err), "")
-	}
-	defer unix.Close(fd)
 	var less []string
 	p, err := userns.Start(&userns.Program{
-		Path: "/proc/self/fd/" + strconv.Itoa(fd), Args: r.Args, Env: r.Env, Dir: "/", Conn: conn,
+		// By a descriptor, since the caller may see other folders than we do.
+		Path: r.Args[0], File: program, Args: r.Args, Env: r.Env, Dir: "/", Conn: conn,
 		Files: []*os.File{mount}, Setsid: true,
 		Plan: userns.Plan{Join: []userns.Join{{FD: 5, Type: unix.CLONE_NEWNS}}, Fork: true, BecomeRoot: true, NonDumpable: true},
 		Prepare: func(pid int) (err error) {
