@@ -18,6 +18,7 @@ import (
 //	[::1]:8080:80           an IPv6 address stands in brackets
 //	8000-8010:9000-9010     as many host ports as container ports
 //	8000-8010:80            the first free host port of the range
+//	0:80                    any free one, too
 //
 // The error says what is wrong with which part.
 func ParsePort(s string) ([]Port, error) {
@@ -41,7 +42,8 @@ func ParsePort(s string) ([]Port, error) {
 		return nil, err
 	}
 	var hostFirst, hostLast uint16
-	if hostText != "" {
+	// Docker takes a host port of 0 as bind(2) does: any free one.
+	if hostText != "" && hostText != "0" {
 		if hostFirst, hostLast, err = portRange("host port", hostText); err != nil {
 			return nil, err
 		}

@@ -21,6 +21,8 @@ func TestParsePort(t *testing.T) {
 		"8000-8001:9000-9001":   {{HostPort: 8000, ContainerPort: 9000, Proto: "tcp"}, {HostPort: 8001, ContainerPort: 9001, Proto: "tcp"}},
 		"80-81":                 {{ContainerPort: 80, Proto: "tcp"}, {ContainerPort: 81, Proto: "tcp"}},
 		"8000-8010:80":          {{HostPort: 8000, HostPortEnd: 8010, ContainerPort: 80, Proto: "tcp"}},
+		"0:80":                  {{ContainerPort: 80, Proto: "tcp"}},
+		"127.0.0.1:0:80/udp":    {{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "udp"}},
 		"65535:65535":           {{HostPort: 65535, ContainerPort: 65535, Proto: "tcp"}},
 	}
 	for s, want := range cases {
@@ -37,7 +39,7 @@ func TestParsePort(t *testing.T) {
 	}
 	for s, why := range map[string]string{
 		"": "not a number", "0": "1 to 65535", "65536": "1 to 65535", "a": "not a number", "80/": "unknown protocol",
-		"80/sctp": "sctp", "80/icmp": "unknown protocol", "8080:": "container port", "0:80": "host port", "-1:80": "host port",
+		"80/sctp": "sctp", "80/icmp": "unknown protocol", "8080:": "container port", "0-5:80": "host port", "-1:80": "host port",
 		"+80": "not a number", "1-2:3-5": "2 host ports for 3", "5-3:1": "backwards", "1-600": "more than 512",
 		"localhost:80:80": "not an IP", "1.2.3:80:80": "not an IP", "::1:80:80": "brackets", "[::1]80": `"]:"`, "[::1]:80": "only one port",
 		"[127.0.0.1]:80:80": "brackets", "[fe80::1%lo]:80:80": "not an IP", "1:2:3:4": "colons", "80-": "not a number", "80 :80": "host port",
