@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func networkLsCommand() *command {
 	return &command{
 		name: "network ls", aliases: []string{"network list"}, short: "List networks",
 		long: "bridge is the one that containers are on whose user names none; host and none are\nthose of --network host and none.\n\n" +
-			"The filters are dangling=true|false (no container is on it), driver=NAME, id=PART,\nlabel=KEY[=VALUE], name=PART, scope=local, type=custom|builtin and until=TIME.",
+			"The filters are dangling=true|false (no container is on it), driver=NAME, id=PART,\nlabel=KEY[=VALUE], name=REGEXP, scope=local, type=custom|builtin and until=TIME.",
 		examples: []string{"rc network ls", "rc network ls -q -f type=custom", "rc network ls --format '{{.Name}}: {{.Internal}}'"},
 		flags: func(fs *pflag.FlagSet) {
 			fs.BoolVarP(&o.quiet, "quiet", "q", false, "print ids only")
@@ -150,11 +151,22 @@ func (f *filters) networks() (func(*engine.NetworkEntry) bool, error) {
 		return any("dangling", func(t string) bool { return (t == "true" || t == "1") == (custom && len(n.Users) == 0) }) &&
 			any("driver", func(t string) bool { return t == n.Driver }) &&
 			any("id", func(t string) bool { return strings.Contains(n.ID, t) }) &&
-			any("name", func(t string) bool { return strings.Contains(n.Name, t) }) &&
+			any("name", func(t string) bool { return nameMatches(t, n.Name) }) &&
 			any("scope", func(t string) bool { return t == "local" }) &&
 			any("type", func(t string) bool { return (t == "custom") == custom }) &&
 			(spare.Until.IsZero() || n.CreatedAt.Before(spare.Until)) && f.labelled(n.Labels)
 	}, nil
+}
+
+// nameMatches tells whether a filter's name=WANT means name: by regular expression,
+// as Docker's and podman's users write ^app$ (moby, api/types/filters Args.Match);
+// what is no expression is looked for as it is.
+func nameMatches(want, name string) bool {
+	r, err := regexp.Compile(want)
+	if err != nil {
+		return strings.Contains(name, want)
+	}
+	return r.MatchString(name)
 }
 
 // networkDetail has the fields of `docker network inspect`.
