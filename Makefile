@@ -24,7 +24,7 @@ all: build
 # less each (userns/entry).
 ifeq ($(shell $(GO) env GOARCH),amd64)
 INIT := rc-init-entry
-# Go's start asks less in rc, and its monitor may be late (cmd/rc/patient).
+# Go's start asks less in rc, and its monitor may be late (internal/patient).
 PATIENT := -E rc_patient
 else
 INIT := rc-init-cgo

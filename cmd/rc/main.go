@@ -19,9 +19,9 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	_ "github.com/rc-containers/rc/cmd/rc/patient"
 	"github.com/rc-containers/rc/internal/engine"
 	"github.com/rc-containers/rc/internal/hint"
+	_ "github.com/rc-containers/rc/internal/patient"
 	"github.com/rc-containers/rc/internal/sdnotify"
 	"github.com/rc-containers/rc/internal/trace"
 	"github.com/rc-containers/rc/internal/version"

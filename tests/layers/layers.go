@@ -18,6 +18,8 @@ var allowed = map[string][]string{
 	// start, and between later commands and the shim.
 	"internal/stage/start":   {"internal/stage", "internal/record", "cgroup", "fuse", "slirp", "userns"},
 	"internal/stage/control": {"internal/stage", "internal/stage/start", "internal/record", "slirp", "userns"},
+	// The way into Go: nothing at all, not even Go's own packages.
+	"internal/patient": {},
 	// What a service manager is told, and told us.
 	"internal/sdnotify": {},
 
@@ -26,7 +28,7 @@ var allowed = map[string][]string{
 	"userns":        {"internal/host", "internal/stage"},
 	"userns/nsjoin": {"userns/entry"},
 	"userns/park":   {"userns/entry"},
-	"userns/entry":  {}, // nothing at all: it runs before Go
+	"userns/entry":  {"internal/patient"},
 	"fuse":          {"internal/host", "userns"},
 	"fuse/layers":   {"internal/host", "internal/record"},
 	"slirp":         {"internal/host", "internal/stage", "userns"},
@@ -50,11 +52,10 @@ var allowed = map[string][]string{
 	// cp, commit, diff and export open a container's files.
 	"internal/transfer": {"fuse", "fuse/layers", "internal/record", "internal/stage", "internal/stage/start", "userns"},
 
-	"cmd/rc/patient": {}, // nothing at all: it runs before Go
-	"cmd/rc":         {"cmd/rc/patient", "internal/engine", "internal/host", "internal/logs", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
-	"cmd/rc-init":    {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
-	"cmd/rc-net":     {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
-	"cmd/rc-image":   {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
+	"cmd/rc":       {"internal/engine", "internal/host", "internal/logs", "internal/patient", "internal/quadlet", "internal/record", "internal/sdnotify", "internal/spec", "internal/stage/control", "cgroup", "slirp"},
+	"cmd/rc-init":  {"internal/boot", "internal/shim", "internal/stage", "internal/stage/start", "userns/nsjoin"},
+	"cmd/rc-net":   {"cgroup/scope", "slirp/keeper", "userns/nsjoin"},
+	"cmd/rc-image": {"internal/record", "internal/seccomp", "internal/stage", "internal/stage/start", "internal/transfer", "fuse", "userns/nsjoin"},
 }
 
 // forbidden lists, for each program, what must not be linked into it, by prefix

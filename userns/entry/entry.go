@@ -10,36 +10,10 @@
 // program is as one that was started by hand.
 package entry
 
+import _ "github.com/rc-containers/rc/internal/patient" // where the constructors go on
+
 // terminated is nonzero when SIGTERM was taken; written before Go starts.
 var terminated uint32
 
-// limit is RLIMIT_NOFILE, soft and hard, as it was before Go started; 0, 0 where
-// nobody touched it.
-var limit [2]uint64
-
 // Terminated is park.Terminated.
 func Terminated() bool { return terminated != 0 }
-
-// kernelSlack is how late a timer may be by default, in nanoseconds (kernel's
-// init/init_task.c).
-const kernelSlack = 50000
-
-// giveBack makes the timers of this thread, and the process's limit of descriptors,
-// what they were.
-//
-//go:noescape
-func giveBack(slack uintptr)
-
-// room makes the main goroutine's stack 32 KiB, which a start needs, in one go: while it
-// is shallow there is next to nothing to copy, and the pages between are never touched.
-func room()
-
-// The main goroutine is on the first thread here, the one that executes a container's
-// payload; threads that Go has already, its monitor first of all, may be late. This
-// runs ahead of syscall's init, which raises the soft limit and remembers it for what
-// is executed: a package that imports nothing comes in the order of names, and syscall
-// has a later one (cmd/link/internal/ld/inittask.go).
-func init() {
-	giveBack(kernelSlack)
-	room()
-}

@@ -36,6 +36,12 @@ func TestDescriptorsAreBackAfterTheStart(t *testing.T) {
 	gostart.DescriptorsAreBack(t, "rc_start", "rcinit")
 }
 
+// Whoever may be late has perhaps started rc-init: the payload has the kernel's default.
+func TestMonitorIsPatient(t *testing.T) {
+	makeSyso(t)
+	gostart.MonitorIsPatient(t, "rc_start", "rcinit", 50000)
+}
+
 // The constructors without a C library pass the tests of those with one: the test
 // programs of these packages play the programs that they start.
 func TestConstructorsWithoutCLibrary(t *testing.T) {

@@ -2,4 +2,4 @@
 
 package main
 
-import _ "github.com/rc-containers/rc/cmd/rc/patient"
+import _ "github.com/rc-containers/rc/internal/patient"

@@ -12,10 +12,20 @@ GLOBL limit<>(SB), NOPTR, $16
 DATA few<>+0(SB)/8, $3
 GLOBL few<>(SB), NOPTR, $16
 
-// rc_patient is where the kernel enters rc (go tool link -E, in the Makefile). The
+// How late timers may be when Go has started, in nanoseconds; 0: as late as they might
+// when this program was executed (prctl(2), PR_SET_TIMERSLACK).
+GLOBL slack<>(SB), NOPTR, $8
+
+// rc_patient is where the kernel enters rc (go tool link -E, in the Makefile).
+TEXT rc_patient(SB),NOSPLIT|NOFRAME,$0
+	XORL BX, BX
+	JMP  rc_patient_then(SB)
+
+// rc_patient_then goes on into Go's runtime, with BX as the slack to give back. The
 // kernel leaves RCX and R11 spoilt, which it has left to chance already; the stack is as
 // Go's runtime wants it. Whatever is refused here is done without.
-TEXT rc_patient(SB),NOSPLIT|NOFRAME,$0
+TEXT rc_patient_then(SB),NOSPLIT|NOFRAME,$0
+	MOVQ BX, slack<>(SB)
 	MOVQ $SYS_prctl, AX
 	MOVQ $PR_SET_TIMERSLACK, DI
 	MOVQ $SLACK, SI
@@ -45,11 +55,11 @@ start:
 	JMP  _rt0_amd64_linux(SB)
 
 // func giveBack()
-// prctl(PR_SET_TIMERSLACK, 0) and prlimit64(0, RLIMIT_NOFILE, &limit, NULL).
+// prctl(PR_SET_TIMERSLACK, slack) and prlimit64(0, RLIMIT_NOFILE, &limit, NULL).
 TEXT ·giveBack(SB),NOSPLIT,$0-0
 	MOVQ $SYS_prctl, AX
 	MOVQ $PR_SET_TIMERSLACK, DI
-	XORQ SI, SI
+	MOVQ slack<>(SB), SI
 	XORQ DX, DX
 	XORQ R10, R10
 	XORQ R8, R8
