@@ -192,37 +192,16 @@ func (p *Program) forkExec(files []*os.File, report int) (int, error) {
 	fds = append(fds, uintptr(report))
 	path := p.Path
 	if p.File != nil {
-		fd, release, err := untouched(p.File, fds)
-		if err != nil {
-			return 0, err
-		}
-		defer release()
-		path = "/proc/self/fd/" + strconv.Itoa(fd)
+		// By the number that it has in the child: Go puts the child's descriptors in their
+		// places before the execve (forkAndExecInChild1 in package syscall), and a number
+		// of ours may be another's by then. The constructor closes what comes after report.
+		path = "/proc/self/fd/" + strconv.Itoa(len(fds))
+		fds = append(fds, p.File.Fd())
 	}
 	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Dir: p.Dir, Env: env, Files: fds, Sys: &syscall.SysProcAttr{}})
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(files)
 	return pid, err
-}
-
-// untouched is f by a number that means f in the child too, until its execve: Go puts
-// the child's descriptors in their places before that, from 0 on, and what stands in
-// the way of that above all of them (forkAndExecInChild1 in package syscall).
-func untouched(f *os.File, fds []uintptr) (fd int, release func(), err error) {
-	top := len(fds)
-	for _, n := range fds {
-		if int(n) != -1 {
-			top = max(top, int(n))
-		}
-	}
-	if fd = int(f.Fd()); fd >= len(fds) && fd <= top {
-		return fd, func() {}, nil
-	}
-	fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, top+len(fds)+2) // 2: its own pipe
-	if err != nil {
-		return 0, nil, os.NewSyscallError("fcntl", err)
-	}
-	return fd, func() { _ = unix.Close(fd) }, nil
 }
 
 // converse follows the constructor until it is done.

@@ -58,8 +58,8 @@ func TestDescriptorsOfTheConvention(t *testing.T) {
 	}
 }
 
-// Whatever number the program's own descriptor has, none that the child is given, nor
-// one that stands in their way, takes its place.
+// Whatever number the program's own descriptor has, none that the child is given takes
+// its place; and one that is all that there is room for will do.
 func TestProgramByDescriptor(t *testing.T) {
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -85,6 +85,18 @@ func TestProgramByDescriptor(t *testing.T) {
 	if tried < 30 {
 		t.Errorf("only %d numbers were free", tried)
 	}
+	var before unix.Rlimit
+	const last = 60
+	fd, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, last)
+	if err = errors.Join(err, unix.Getrlimit(unix.RLIMIT_NOFILE, &before), unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: last + 17, Max: before.Max})); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &before) }()
+	high := os.NewFile(uintptr(fd), "high")
+	defer high.Close()
+	show(t, func(p *Program) {
+		p.Path, p.File, p.Files = "the program", exe, []*os.File{high, exe, exe, exe, exe, exe, exe, exe, exe}
+	})
 }
 
 func TestSingleIDNeedsNoTool(t *testing.T) {
