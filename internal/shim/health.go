@@ -294,14 +294,21 @@ func bounded(text string, keep int) string {
 	return text
 }
 
-// unwell does what --health-on-failure asks for.
+// unwell does what --health-on-failure asks for. A stop takes its time, of which the
+// next program of ours would know nothing: we are busy.
 func (s *shim) unwell(action string) {
 	switch action {
 	case "kill": // the restart policy applies, as to a crash
 		_ = s.signal(unix.SIGKILL)
-	case "stop":
-		go s.stop(-1)
-	case "restart":
-		go s.restartForHealth()
+	case "stop", "restart":
+		done := s.busy()
+		go func() {
+			defer done()
+			if action == "stop" {
+				s.stop(-1)
+			} else {
+				s.restartForHealth()
+			}
+		}()
 	}
 }
