@@ -12,8 +12,10 @@ const maxResolver = 64 << 10
 
 // HostResolvConf reads the host's /etc/resolv.conf; "" when there is none,
 // which glibc takes for a resolver on 127.0.0.1 (resolv.conf(5)).
-func HostResolvConf() string {
-	f, err := os.Open("/etc/resolv.conf")
+func HostResolvConf() string { return readResolv("/etc/resolv.conf") }
+
+func readResolv(path string) string {
+	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
@@ -69,8 +71,12 @@ func ResolvConf(d DNS, host string, nameservers ...string) string {
 
 // BridgeResolvConf is ResolvConf for a container on bridge networks, whose gateways
 // answer: they know the names of containers, and pass other questions on to d.Servers
-// or the host's resolvers.
+// or the host's resolvers. Without gateways (--disable-dns, or no network is left) it
+// is what the host uses, as far as another network namespace reaches it.
 func BridgeResolvConf(d DNS, host string, gateways ...string) string {
+	if len(gateways) == 0 {
+		return ResolvConf(d, host, outside(host)...)
+	}
 	if len(d.Search) == 0 {
 		_, d.Search, _ = parseResolv(host)
 	}
@@ -79,6 +85,28 @@ func BridgeResolvConf(d DNS, host string, gateways ...string) string {
 	}
 	d.Servers = nil
 	return ResolvConf(d, host, gateways...)
+}
+
+// resolvedConf is where systemd-resolved writes the servers that it asks itself
+// (systemd-resolved.service(8)); /etc/resolv.conf names its stub, 127.0.0.53.
+var resolvedConf = "/run/systemd/resolve/resolv.conf"
+
+// outside are the name servers of host that are not on its loopback; where all are,
+// those behind systemd's stub, as Docker and podman take them. Nil: there is none.
+func outside(host string) []string {
+	for _, text := range []func() string{func() string { return host }, func() string { return readResolv(resolvedConf) }} {
+		var list []string
+		servers, _, _ := parseResolv(text())
+		for _, s := range servers {
+			if a, err := netip.ParseAddr(s); err == nil && !a.IsLoopback() && a.Zone() == "" {
+				list = append(list, s)
+			}
+		}
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return nil
 }
 
 // parseResolv reads what resolv.conf(5) defines: several nameserver and options

@@ -161,3 +161,26 @@ func TestLargestAttachFits(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }
+
+// TestNoGateway: who is on networks that do not answer (--disable-dns) asks the host's
+// resolvers, those on its loopback left out; behind systemd's stub are others.
+func TestNoGateway(t *testing.T) {
+	defer func(old string) { resolvedConf = old }(resolvedConf)
+	resolvedConf = filepath.Join(t.TempDir(), "resolv.conf")
+	const stub = "nameserver 127.0.0.53\nsearch corp.example\n"
+	for _, c := range []struct{ host, behind, want string }{
+		{"nameserver 127.0.0.1\nnameserver 192.0.2.7\nnameserver fe80::1%eth0\n", "nameserver 192.0.2.8\n", "nameserver 192.0.2.7\n"},
+		{stub, "nameserver 192.0.2.8\nnameserver ::1\n", "search corp.example\nnameserver 192.0.2.8\n"},
+		{stub, "", "search corp.example\nnameserver 127.0.0.53\n"}, // nothing better is known
+	} {
+		if err := os.WriteFile(resolvedConf, []byte(c.behind), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := BridgeResolvConf(DNS{}, c.host); got != c.want {
+			t.Errorf("%q behind %q:\n%swant\n%s", c.behind, c.host, got, c.want)
+		}
+	}
+	if got := BridgeResolvConf(DNS{}, stub, "10.89.0.1"); got != "search "+Domain+" corp.example\nnameserver 10.89.0.1\n" {
+		t.Error(got)
+	}
+}

@@ -50,18 +50,7 @@ func resolvConf(c *start.Config) string {
 		}
 		return slirp.ResolvConf(c.Again.DNS, host, server)
 	case spec.KindBridge:
-		if gateways := resolvers(c.Attach.Endpoints); len(gateways) > 0 {
-			return slirp.BridgeResolvConf(c.Again.DNS, host, gateways...)
-		}
-		// No network of it answers: what the host uses, as far as it can be reached
-		// from another network namespace.
-		var servers []string
-		for _, s := range slirp.HostNameServers() {
-			if !s.IsLoopback() && s.Zone() == "" {
-				servers = append(servers, s.String())
-			}
-		}
-		return slirp.ResolvConf(c.Again.DNS, host, servers...)
+		return slirp.BridgeResolvConf(c.Again.DNS, host, resolvers(c.Attach.Endpoints)...)
 	}
 	return slirp.ResolvConf(c.Again.DNS, host)
 }
