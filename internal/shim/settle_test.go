@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestRealSettled(t *testing.T) {
 // A paused container is thawed by a stop, and ends.
 func TestRealStopPaused(t *testing.T) {
 	c := detached(t, record.RestartPolicy{}, `trap 'exit 7' TERM; while :; do sleep 0.05; done`)
-	time.Sleep(50 * time.Millisecond)
+	c.handles(unix.SIGTERM)
 	r, err := c.ask(control.Request{Op: control.OpPause})
 	must(t, err)
 	if r.Note == "" { // the test has no cgroup
@@ -153,6 +154,23 @@ func TestRealStopPaused(t *testing.T) {
 	if st := c.state(); st.ExitCode != 7 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// handles waits until the payload has a handler of its own for sig: a first process
+// without one does not hear it (pid_namespaces(7)).
+func (c *container) handles(sig unix.Signal) {
+	c.Helper()
+	for range 500 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.state().PID))
+		must(c.T, err)
+		_, rest, _ := strings.Cut(string(text), "\nSigCgt:\t")
+		caught, _ := strconv.ParseUint(rest[:min(16, len(rest))], 16, 64)
+		if caught>>(sig-1)&1 == 1 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.Fatalf("the payload has no handler for %v", sig)
 }
 
 // The shim's own program is what runs inside, and nobody can write to it.
