@@ -61,20 +61,30 @@ func TestChosen(t *testing.T) {
 	}{
 		{"", "start/none/rc", true}, {"start/none", "start/none/rc", true}, {"start/.*/podman", "start/host/podman", true},
 		{"start/.*/podman", "start/host/rc", false}, {"exec|ps", "ps/many/rc", true}, {"none", "start/none/rc", false},
+		// The name of a row is not the beginning of others.
+		{"ps", "ps/rc", true}, {"ps", "ps/many/rc", false}, {"start/layers-1", "start/layers-10/rc", false}, {"start/none$", "start/none/rc", true},
 	} {
 		if got := trial(t, options{only: c.only}).chosen(c.name); got != c.want {
 			t.Errorf("-only %q, %s: %v", c.only, c.name, got)
 		}
 	}
 	w := trial(t, options{only: "start/none/podman$"})
-	if !w.anyChosen([]string{"exec", "start/none"}) || w.anyChosen([]string{"start/host"}) {
+	if !w.o.anyChosen([]string{"exec", "start/none"}) || w.o.anyChosen([]string{"start/host"}) {
 		t.Error("a pattern that names a tool")
 	}
 	var list bytes.Buffer
-	names(&list)
+	if err := (&options{}).list(&list); err != nil {
+		t.Error(err)
+	}
 	for _, row := range []string{"start/default", "parallel/none/32", "loop", "memory/many", "files", "vm", "network"} {
 		if !strings.Contains(list.String(), row+"\n") {
 			t.Errorf("-list lacks %s", row)
+		}
+	}
+	for only, want := range map[string]string{"vm": "vm\n", "ps": "ps\n", "cold|vm": "cold\nvm\n", "memory/none/podman": "memory/none\n", "strat": ""} {
+		list.Reset()
+		if err := trial(t, options{only: only}).o.list(&list); list.String() != want || (err == nil) != (want != "") {
+			t.Errorf("-list -only %s: %q, %v", only, list.String(), err)
 		}
 	}
 }

@@ -39,17 +39,7 @@ func (c *cell) pause() time.Duration {
 	return longPause
 }
 
-// chosen tells whether -only names the row, or the row and tool.
-func (w *world) chosen(name string) bool {
-	return w.o.only == "" || w.o.pattern.MatchString(name)
-}
-
-// anyChosen also takes a pattern that names a tool in one of the rows.
-func (w *world) anyChosen(rows []string) bool {
-	return slices.ContainsFunc(rows, func(row string) bool {
-		return w.chosen(row) || slices.ContainsFunc(columns, func(tool string) bool { return w.chosen(row + "/" + tool) })
-	})
-}
+func (w *world) chosen(name string) bool { return w.o.chosen(name) }
 
 // slow tells that half of the time is over, which leaves the rest for the other sections.
 func (w *world) slow() bool { return w.o.total > 0 && time.Since(w.begin) > w.o.total/2 }
@@ -130,6 +120,8 @@ func (w *world) once(c *cell) (took time.Duration, err error) {
 // firstByte is how long a command takes until something comes out of it.
 func (w *world) firstByte(args []string) func() (time.Duration, error) {
 	return func() (time.Duration, error) {
+		w.halt()
+		defer w.halt()
 		cmd := w.command(args...)
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -75,6 +75,7 @@ func (l *lab) add(p path) {
 
 // start leaves a command running until close.
 func (l *lab) start(args ...string) (*exec.Cmd, error) {
+	l.w.halt()
 	cmd := l.w.command(args...)
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -236,6 +237,13 @@ func hostAddress() string {
 
 // said runs a command of the user's to its end and returns what it printed.
 func (w *world) said(args []string) (string, error) {
+	w.halt()
+	defer w.halt()
+	return w.tell(args)
+}
+
+// tell is said at the end, too.
+func (w *world) tell(args []string) (string, error) {
 	var text, errs bytes.Buffer
 	cmd := w.command(args...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &text, &errs, time.Second

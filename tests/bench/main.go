@@ -63,22 +63,26 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "regular expression: those rows alone, as start/default, start/.*/podman, network; -list shows them")
 	flag.BoolVar(&o.quick, "quick", false, "everything once or twice: to see that it works")
 	flag.BoolVar(&o.keep, "keep", false, "leave the stores in place")
-	list := flag.Bool("list", false, "print what can be chosen with -only")
+	list := flag.Bool("list", false, "print the rows that there are, or that -only leaves, and end")
 	flag.Parse()
+	err := o.complete()
+	if err == nil && flag.NArg() > 0 {
+		err = fmt.Errorf("%q: rows are chosen with -only", flag.Args())
+	}
+	to := io.Discard
 	if *list {
-		names(os.Stdout)
-		return
+		to = os.Stdout
 	}
-	if err := o.complete(); err == nil {
+	if err == nil {
+		err = o.list(to)
+	}
+	if err == nil && !*list {
 		err = run(o)
-		if err == nil {
-			return
-		}
-		fmt.Fprintln(os.Stderr, "bench:", err)
-	} else {
-		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-	os.Exit(1)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
 }
 
 // complete fills in what follows from other options. A part of the rows, or a quick
@@ -100,45 +104,22 @@ func (o *options) complete() (err error) {
 	return err
 }
 
-// sections are the parts of a run, in their order, each with the rows that it fills.
-var sections = []struct {
-	name string
-	of   func(*world, *report) error
-	rows []string
-}{
-	{"single commands", (*world).single, singleRows},
-	{"side by side", (*world).sideBySide, parallelRows()},
-	{"in a row", (*world).inARow, []string{"loop", "cold"}},
-	{"memory", (*world).weighAll, []string{"memory/default", "memory/bridge", "memory/none", "memory/many"}},
-	{"files", (*world).fileWork, []string{"files"}},
-	{"virtual machine", (*world).machines, []string{"vm"}},
-	{"network", (*world).networks, []string{"network"}},
-}
-
-func names(to io.Writer) {
-	for _, s := range sections {
-		for _, row := range s.rows {
-			fmt.Fprintln(to, row)
-		}
-	}
-	fmt.Fprintf(to, "each also with a tool behind it, as start/default/podman: %v\n", columns)
-}
-
 func run(o options) error {
 	w, err := newWorld(o)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	// ^C still ends what was started.
+	// ^C still ends what was started, and no figures are written.
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	go func() { <-stop; w.close(); os.Exit(130) }()
+	go func() { <-stop; w.stopped.Store(true); w.close(); os.Exit(130) }()
 
 	r := newReport(o)
 	r.host = describe(w)
-	for _, s := range sections {
-		if !w.anyChosen(s.rows) {
+	q := observe()
+	for _, s := range sections() {
+		if !w.o.anyChosen(s.rows) {
 			continue
 		}
 		if w.late() {
@@ -150,7 +131,8 @@ func run(o options) error {
 			r.breaks(s.name, err)
 		}
 	}
-	r.host += fmt.Sprintf(" The run took %s.", w.elapsed())
+	r.host += fmt.Sprintf(" The run took %s.\n%s", w.elapsed(), q.verdict())
+	w.halt()
 	return publish(o, r)
 }
 

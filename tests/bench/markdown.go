@@ -15,7 +15,7 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `make bench`, not by hand. Compare ratios, not milliseconds: they hold for one run on one machine.\n\n%s\n\n", r.host)
 	b.WriteString("The same busybox root file system and the same user everywhere, images local, all commands in turns, and in every second round backwards,\n")
-	b.WriteString("with a pause after each in which what it left behind ends. Medians; minima in brackets. [How each row was measured](#how).\n")
+	b.WriteString("with a pause after each in which what it left behind ends. Medians; minima in brackets; –: [not measured](#not-measured). [How each row was measured](#how).\n")
 	r.goals(&b)
 	for _, part := range []func(*strings.Builder){r.single, r.present, r.parallel, r.row, r.memory, r.disk, r.files, r.vm, r.network, r.missing, r.how} {
 		part(&b)
@@ -43,9 +43,10 @@ func keys(rows []titled) (all []string) {
 	return all
 }
 
-// table writes one column for each tool, and how many times rc's figure the others have.
+// table writes one column for each tool and, where ratio names it, how many times one of
+// rc and podman has the other's figure.
 // Rows without any figure are left out.
-func (r *report) table(b *strings.Builder, head string, rows []titled, ratio bool) {
+func (r *report) table(b *strings.Builder, head string, rows []titled, ratio string) {
 	tools := r.have(keys(rows)...)
 	if len(tools) == 0 {
 		return
@@ -54,11 +55,11 @@ func (r *report) table(b *strings.Builder, head string, rows []titled, ratio boo
 	for _, tool := range tools {
 		fmt.Fprintf(b, " %s |", titles[tool])
 	}
-	if ratio {
-		b.WriteString(" podman : rc |")
+	if ratio != "" {
+		fmt.Fprintf(b, " %s |", ratio)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---:|", len(tools)))
-	if ratio {
+	if ratio != "" {
 		b.WriteString("---:|")
 	}
 	b.WriteString("\n")
@@ -70,8 +71,11 @@ func (r *report) table(b *strings.Builder, head string, rows []titled, ratio boo
 		for _, tool := range tools {
 			fmt.Fprintf(b, " %s |", r.entry(t.row, tool))
 		}
-		if ratio {
-			fmt.Fprintf(b, " %s |", over(r.get(t.row, podmanTool), r.get(t.row, rcTool)))
+		switch rc, podman := r.get(t.row, rcTool), r.get(t.row, podmanTool); ratio {
+		case shorter:
+			fmt.Fprintf(b, " %s |", over(podman, rc))
+		case more:
+			fmt.Fprintf(b, " %s |", over(rc, podman))
 		}
 		b.WriteString("\n")
 	}
@@ -81,6 +85,12 @@ func (r *report) table(b *strings.Builder, head string, rows []titled, ratio boo
 		}
 	}
 }
+
+// What a table's ratio is: of times and sizes, and of rates.
+const (
+	shorter = "podman : rc"
+	more    = "rc : podman"
+)
 
 // entry is a figure, with the minimum where there are several.
 func (r *report) entry(row, tool string) string {
@@ -112,11 +122,11 @@ func (r *report) single(b *strings.Builder) {
 	if r.o.plots != "" {
 		b.WriteString("\n![One start](plots/start.svg)\n")
 	}
-	r.table(b, "start to end", startRows, true)
+	r.table(b, "start to end", startRows, shorter)
 	if with, without := r.get("start/default", rcTool), r.get("start/none", rcTool); with != 0 && without != 0 {
 		fmt.Fprintf(b, "\nThe default network costs a start of rc %s ms: default less none. bubblewrap has no image, record, log or seccomp profile.\n", short(with-without))
 	}
-	r.table(b, "command", verbRows, true)
+	r.table(b, "command", verbRows, shorter)
 }
 
 func (r *report) presentRows() []titled {
@@ -133,7 +143,7 @@ func (r *report) present(b *strings.Builder) {
 		return
 	}
 	b.WriteString("\n## Beside many images and containers, ms\n")
-	r.table(b, "what is there", rows, true)
+	r.table(b, "what is there", rows, shorter)
 }
 
 func (r *report) parallel(b *strings.Builder) {
@@ -149,7 +159,7 @@ func (r *report) parallel(b *strings.Builder) {
 		for _, width := range widths {
 			rows = append(rows, titled{parallelRow(network, width), fmt.Sprintf("%d at a time", width)})
 		}
-		r.table(b, "network "+network, rows, false)
+		r.table(b, "network "+network, rows, more)
 	}
 	b.WriteString("\n*the same, bare*: a program in C with rc's namespaces, overlay, mounts and files, and nothing that decides or watches (tests/bench/floor): what is above it is rc's own.\n")
 	b.WriteString("*clone alone*: an empty program in seven new namespaces, and nothing set up in them: what the kernel asks for, which no tool can go below.\n")
@@ -209,7 +219,7 @@ func (r *report) disk(b *strings.Builder) {
 	rows := []titled{{"disk/image", "a store with the image, MiB"}, {"disk/container", "one container, created, KiB"}, {"create", "`create`, ms"}}
 	if len(r.have(keys(rows)...)) > 0 {
 		b.WriteString("\n## Disk\n")
-		r.table(b, "", rows, false)
+		r.table(b, "", rows, shorter)
 	}
 }
 
@@ -225,11 +235,22 @@ func (r *report) files(b *strings.Builder) {
 	for _, work := range works {
 		fmt.Fprintf(b, "| %s |", work.title)
 		for _, place := range r.places {
-			fmt.Fprintf(b, " %s |", short(r.get("files/"+work.key, place)))
+			fmt.Fprintf(b, " %s (%s) |", short(r.get("files/"+work.key, place)), short(r.get("files/"+work.key, leastOf+place)))
 		}
 		b.WriteString("\n")
 	}
 	b.WriteString("\nIn the root file system of a container; a folder given by `-v` is the host's own. Through the page cache: nothing is synced.\n")
+	if len(r.places) < 2 || r.places[0] != hostPlace {
+		return
+	}
+	b.WriteString("\n| times the host's |" + strings.Join(r.places[1:], " | ") + " |\n|---|" + strings.Repeat("---:|", len(r.places)-1) + "\n")
+	for _, work := range works {
+		fmt.Fprintf(b, "| %s |", work.title)
+		for _, place := range r.places[1:] {
+			fmt.Fprintf(b, " %s |", over(r.get("files/"+work.key, place), r.get("files/"+work.key, hostPlace)))
+		}
+		b.WriteString("\n")
+	}
 }
 
 func (r *report) vm(b *strings.Builder) {
@@ -237,24 +258,40 @@ func (r *report) vm(b *strings.Builder) {
 		return
 	}
 	b.WriteString("\n## The same as a virtual machine\n\n| | to the end of the first command, ms | memory, MiB | disk, MiB |\n|---|---:|---:|---:|\n")
+	start, mib, disk := r.get("start/default", rcTool), r.get("memory/default", rcTool)/1024, r.get("disk/image", rcTool)
 	for _, m := range r.machines {
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", m.name, ms(m.took), short(m.mib), short(m.disk))
 	}
-	if start := r.get("start/default", rcTool); start != 0 {
-		fmt.Fprintf(b, "| a container of rc | %s | %s (helpers) | %s |\n", short(start), short(r.get("memory/default", rcTool)/1024), short(r.get("disk/image", rcTool)))
+	if start != 0 {
+		fmt.Fprintf(b, "| a container of rc | %s | %s (helpers) | %s |\n", short(start), short(mib), short(disk))
+		for _, m := range r.machines {
+			fmt.Fprintf(b, "| %s : a container of rc | %s | %s | %s |\n", m.name, over(millis(m.took), start), over(m.mib, mib), over(m.disk, disk))
+		}
 	}
 	for _, note := range r.notes["vm"] {
 		fmt.Fprintf(b, "\n%s.\n", note)
 	}
 }
 
+// omitted is what nobody measures, whatever the machine.
+var omitted = []string{
+	"podman with runc where the runtime has no part in what differs: the rest is podman's own work, and the same as with crun",
+	"podman beside many images, and Docker beside many containers and on the disk: to fill their stores takes as long as a third of all rows, and Docker's daemon has one store, which all its rows would have to live with",
+	"bubblewrap where a row asks for an image, a limit, a network or something that is kept: it has none",
+}
+
 func (r *report) missing(b *strings.Builder) {
-	if len(r.broken) == 0 {
+	if len(r.broken) == 0 && (r.o.only != "" || len(r.cells) == 0) {
 		return
 	}
 	b.WriteString("\n## Not measured\n\n")
 	for _, line := range r.broken {
 		fmt.Fprintf(b, "- %s\n", strings.Join(strings.Fields(line), " "))
+	}
+	if r.o.only == "" {
+		for _, line := range omitted {
+			fmt.Fprintf(b, "- %s.\n", line)
+		}
 	}
 }
 

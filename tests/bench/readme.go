@@ -17,12 +17,8 @@ const (
 // describes.
 func (r *report) figures() string {
 	var b strings.Builder
-	b.WriteString("\n| on one machine of 2 cores, in turns | rc | podman | rootless Docker | bubblewrap |\n|---|---:|---:|---:|---:|\n")
-	if line, _, ok := strings.Cut(r.host, " cores"); ok {
-		text := b.String()
-		b.Reset()
-		b.WriteString(strings.Replace(text, "2 cores", strings.TrimPrefix(line, "Machine: ")+" cores", 1))
-	}
+	of, _, _ := strings.Cut(strings.TrimPrefix(r.host, "Machine: "), " (")
+	fmt.Fprintf(&b, "\n| on one machine of %s, in turns | rc | podman | rootless Docker | bubblewrap |\n|---|---:|---:|---:|---:|\n", of)
 	for _, f := range []struct{ row, title, unit string }{
 		{"start/default", "`run --rm IMAGE true`, default network", " ms"}, {"start/none", "the same, no network", " ms"},
 		{parallelRow("default", 8), "starts a second, eight at a time", ""}, {"exec", "`exec NAME true`", " ms"},

@@ -136,7 +136,7 @@ func describe(w *world) string {
 	if w.group != nil {
 		where = "in a delegated cgroup v2 subtree (tests/rig/cgroup2-exec)"
 	}
-	lines := []string{fmt.Sprintf("Machine: %d cores (%s), %s, Linux %s, load %s before; %s, %s.", runtime.NumCPU(), processor(), runtime.GOARCH, cstring(u.Release[:]), one, where, time.Now().UTC().Format("2006-01-02"))}
+	lines := []string{fmt.Sprintf("Machine: %s (%s), %s, Linux %s, load %s before; %s, %s.", cores(runtime.NumCPU(), online()), processor(), runtime.GOARCH, cstring(u.Release[:]), one, where, time.Now().UTC().Format("2006-01-02"))}
 	var versions []string
 	for _, args := range [][]string{{"rc", "version"}, {"podman", "--version"}, {"crun", "--version"}, {"runc", "--version"}, {"dockerd", "--version"},
 		{"slirp4netns", "--version"}, {"pasta", "--version"}, {"bwrap", "--version"}} {
@@ -166,6 +166,24 @@ func noJournal(dir string) bool {
 	}
 	task, err := os.ReadFile("/sys/fs/ext4/" + filepath.Base(device) + "/journal_task")
 	return err == nil && strings.TrimSpace(string(task)) == "<none>"
+}
+
+// cores says how many of the machine's we may use (sched_setaffinity(2)).
+func cores(ours, all int) string {
+	text := fmt.Sprintf("%d cores", ours)
+	if ours == 1 {
+		text = "1 core"
+	}
+	if ours < all {
+		text += fmt.Sprintf(" of its %d", all)
+	}
+	return text
+}
+
+// online counts the machine's processors.
+func online() int {
+	text, _ := os.ReadFile("/proc/stat")
+	return strings.Count(string(text), "\ncpu")
 }
 
 func processor() string {

@@ -14,7 +14,7 @@ import (
 // told is a report of a whole run, with invented figures.
 func told() *report {
 	r := newReport(options{runs: 3, images: 500, containers: 300, many: 300, plots: "docs/plots", dir: "/home/x/bench"})
-	r.host = "Machine: 2 cores, HOST."
+	r.host = "Machine: 2 cores (CPU), HOST."
 	add := func(row, tool string, times ...time.Duration) {
 		r.add(&cell{row: row, tool: tool, times: times, args: []string{"rc", "--root", "/home/x/bench/rc-store", "run", image}})
 	}
@@ -39,8 +39,10 @@ func told() *report {
 	r.set("loop", bwrapTool+" last", 6)
 	r.weights = []*weight{{idlers: idlers{row: "memory/many", tool: tool{name: rcTool}, number: 300}, kib: map[string]int{"rc-init": 153600}, count: map[string]int{"rc-init": 300}, started: 20 * m}}
 	r.machines = []machine{{name: "a machine", took: 3 * time.Second, mib: 200, disk: 300}}
-	r.places = []string{"host"}
-	r.set("files/create", "host", 25)
+	r.places = []string{hostPlace, "rc, overlay"}
+	r.set("files/create", hostPlace, 25)
+	r.set("files/create", leastOf+hostPlace, 24)
+	r.set("files/create", "rc, overlay", 50)
 	r.note("loop", "a note")
 	r.breaks("docker", errors.New("no\nkernel"))
 	return r
@@ -55,9 +57,9 @@ func TestMarkdown(t *testing.T) {
 		"| `exec`: podman : rc | at least 15 | 12.0 | **no** |", "| `ps -a` of 300: podman : rc | at least 10 | – | not measured |",
 		"300 | at most 0.75 MiB | 0.49 MiB | yes |", "| the same for all 300 | at most 240 MiB | 150 MiB | yes |",
 		"500 images: change | at most 10 % | 20.0 % | **no** |", "last tenth : first tenth, over the same of bubblewrap | at most 1.10 | 1.05 | yes |", "each 5 of them: first tenth 5.00 ms, last 6.00 ms",
-		"default network | 10.0 (9.00) | 150 (150) | – | 15.0 |", "costs a start of rc 3.00 ms", "| 8 at a time | 150 | 9.00 |",
-		"| rc | default | 300 | 512 | 150.0 | 300 × rc-init 512 | 20.0 | – |", "| a machine | 3000 | 200 | 300 |", "| create a file of 4 KiB | 25.0 |",
-		"- docker: no kernel", "a note", "`rc run IMAGE`",
+		"default network | 10.0 (9.00) | 150 (150) | – | 15.0 |", "costs a start of rc 3.00 ms", "| 8 at a time | 150 | 9.00 | 16.7 |",
+		"| rc | default | 300 | 512 | 150.0 | 300 × rc-init 512 | 20.0 | – |", "| a machine | 3000 | 200 | 300 |", "| create a file of 4 KiB | 25.0 (24.0) |", "| create a file of 4 KiB | 2.00 |", "| a machine : a container of rc | 300 | – | – |",
+		"- docker: no kernel", "- podman with runc where", "a note", "`rc run IMAGE`",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q", want)
@@ -69,6 +71,9 @@ func TestMarkdown(t *testing.T) {
 	}
 	if strings.Contains(text, "/home/x") || strings.Contains(text, "layers") {
 		t.Error("a path of this run, or a row without figures")
+	}
+	if part := newReport(options{only: "ps"}).markdown(); strings.Contains(part, "## Not measured") {
+		t.Errorf("a part says what a whole run leaves out:\n%s", part)
 	}
 	if empty := newReport(options{}).markdown(); strings.Contains(empty, "## Goals") || strings.Contains(empty, "## Single") {
 		t.Errorf("tables of what was not measured:\n%s", empty)

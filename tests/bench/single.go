@@ -10,8 +10,11 @@ import (
 var singleRows = []string{
 	"start/default", "start/none", "start/host", "start/limits", "start/layers-1", "start/layers-10", "start/layers-100", "first-byte",
 	"run-d", "exec", "stop", "ps", "logs", "version",
-	"present/nothing", "present/images", "present/containers", "ps/many", "disk/container", "disk/image",
+	"present/nothing", "present/images", "present/containers", "ps/many", "disk/container", "disk/image", "create",
 }
+
+// fullRows are those that the store with many containers fills.
+var fullRows = []string{"present/containers", "ps/many", "disk/container", "disk/image", "create"}
 
 // anchor stands in every store while commands are measured: exec and logs need somebody,
 // and rc's keeper, which leaves after five seconds without containers, stays for it.
@@ -61,12 +64,18 @@ func (w *world) tools(r *report) []tool {
 	return all
 }
 
+// runs brings up a tool's daemon, if it has one.
+func (w *world) runs(t tool) error {
+	if t.name != dockerTool {
+		return nil
+	}
+	return w.startDocker()
+}
+
 // ready gives a tool its image. podman with runc has podman's.
 func (w *world) ready(t tool) error {
-	if t.name == dockerTool {
-		if err := w.startDocker(); err != nil {
-			return err
-		}
+	if err := w.runs(t); err != nil {
+		return err
 	}
 	if _, err := w.said(t.line("inspect", "--type", "image", image)); err == nil {
 		return nil
@@ -126,7 +135,7 @@ func (w *world) starts(r *report, t tool) []*cell {
 	cells = append(cells, &cell{row: "first-byte", tool: t.name, run: w.firstByte(first), args: first, before: w.hold(t)})
 	for _, n := range []int{1, 10, 100} {
 		row := fmt.Sprintf("start/layers-%d", n)
-		if t.name == dockerTool || !w.chosen(row+"/"+t.name) {
+		if !w.chosen(row + "/" + t.name) {
 			continue
 		}
 		if err := w.loadLayers(t, n); err != nil {
@@ -183,7 +192,11 @@ func (w *world) verbs(t tool) []*cell {
 func (w *world) present(r *report) []*cell {
 	var cells []*cell
 	with := func(row string, t tool, fill func(tool) error) {
-		if !w.anyChosen([]string{row}) || !w.chosen(row+"/"+t.name) && (row != "present/containers" || !w.anyChosen([]string{"ps/many", "disk/container", "disk/image"})) {
+		fills := []string{row}
+		if row == "present/containers" {
+			fills = fullRows
+		}
+		if !slices.ContainsFunc(fills, func(row string) bool { return w.chosen(row + "/" + t.name) }) {
 			return
 		}
 		w.say("%s: %s", row, t.name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,7 +144,7 @@ func (w *world) forget(paths ...string) error {
 		if os.RemoveAll(path) == nil {
 			continue
 		}
-		_, err := w.said([]string{"rc", "--root", w.run + "/unshare", "unshare", "rm", "-rf", path})
+		_, err := w.tell([]string{"rc", "--root", w.run + "/unshare", "unshare", "rm", "-rf", path})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -178,6 +179,17 @@ func (w *world) keepers() (pids []int) {
 		}
 	}
 	return pids
+}
+
+// endOurs ends what still has our runtime folder in its environment: servers of the
+// network's rows and what stood beside them, where no cgroup holds them together.
+func (w *world) endOurs() {
+	for pid := range w.processes() {
+		text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ") // a keeper hides it, and has been told
+		if slices.Contains(strings.Split(string(text), "\x00"), "XDG_RUNTIME_DIR="+w.run) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // endPause ends podman's pause process, which a rig's end would find anyway.

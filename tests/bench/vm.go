@@ -25,6 +25,8 @@ const (
 	kvmLimit  = 20 * time.Second
 )
 
+const vmRow = "vm"
+
 // machine is what a virtual machine cost.
 type machine struct {
 	name string

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -31,6 +32,8 @@ type world struct {
 	run     string   // XDG_RUNTIME_DIR
 	group   *os.File // the leaf in which commands are born; nil without a rig
 	closing sync.Once
+	stopped atomic.Bool // by a signal: nothing is started or written any more
+	temp    string      // TMPDIR of everything here
 	begin   time.Time
 
 	dockerd   *exec.Cmd // the rootless daemon; nil before it was asked for
@@ -76,7 +79,20 @@ func newWorld(o options) (*world, error) {
 		return nil, err
 	}
 	w.foreign = w.processes()
-	return w, w.forget(w.stores()...) // what a run that was killed has left
+	// What the guest's disks and others would leave at a signal goes with it.
+	var err error
+	if w.temp, err = os.MkdirTemp("", "rc-bench-"); err == nil {
+		err = os.Setenv("TMPDIR", w.temp)
+	}
+	return w, errors.Join(err, w.forget(w.stores()...)) // what a run that was killed has left
+}
+
+// halt does not return once a signal has come: what is still measured then is the end, and
+// whoever removes it wants nobody to start more.
+func (w *world) halt() {
+	if w.stopped.Load() {
+		select {}
+	}
 }
 
 // volatile is a folder for the runtime folder, in memory where there is one: a login's
@@ -148,6 +164,7 @@ func (w *world) close() {
 			w.end(w.foreign) // containers that an interrupted run has left
 		}
 		w.endPause()
+		w.endOurs()
 		if !w.o.keep {
 			if err := w.forget(w.stores()...); err != nil {
 				fmt.Fprintln(os.Stderr, "bench: a store stays:", err)
@@ -157,6 +174,7 @@ func (w *world) close() {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 		_ = os.RemoveAll(w.run)
+		_ = os.RemoveAll(w.temp)
 	})
 }
 
@@ -184,6 +202,8 @@ func isFile(path string) bool {
 // timed runs a command to its end. Its output goes to a file, not to pipes that would
 // keep us waiting for a process which inherited them.
 func (w *world) timed(args []string) (time.Duration, error) {
+	w.halt()
+	defer w.halt()
 	said, err := os.CreateTemp("", "bench")
 	if err != nil {
 		return 0, err
