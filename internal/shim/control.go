@@ -201,7 +201,7 @@ func (s *shim) answer(conn *stage.Conn, done func()) {
 	if q.Op == control.OpWait {
 		ended := s.enlist(conn)
 		finished() // an execve hands the connection on
-		<-ended
+		awaitEnd(conn, ended)
 		defer s.busy()()
 		s.delist(conn)
 	}
@@ -272,7 +272,7 @@ func (s *shim) waitAgain(conn *stage.Conn) {
 	ended := s.enlist(conn)
 	go func() {
 		defer conn.Close()
-		<-ended
+		awaitEnd(conn, ended)
 		defer s.busy()()
 		s.delist(conn)
 		st := s.snapshot()

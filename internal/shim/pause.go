@@ -99,7 +99,7 @@ func (s *shim) holdPause(conn *stage.Conn) {
 	r.Held = true
 	reply(conn, r)
 	_ = conn.SetDeadline(time.Time{})
-	s.awaitEnd(conn) // at once where the reply met nobody
+	awaitEnd(conn, s.ended()) // at once where the reply met nobody
 	s.pausing.Lock()
 	mine := s.holder == conn
 	s.pausing.Unlock()
@@ -126,11 +126,12 @@ func (s *shim) holdRest(conn *stage.Conn) {
 	st := s.snapshot()
 	reply(conn, &control.Reply{State: &st, Held: true})
 	_ = conn.SetDeadline(time.Time{})
-	s.awaitEnd(conn)
+	awaitEnd(conn, s.ended())
 }
 
-// awaitEnd returns when the other side has hung up, or this life has ended.
-func (s *shim) awaitEnd(conn *stage.Conn) {
+// awaitEnd returns when the other side has hung up, or at the end of a life. Who is
+// gone must not be kept: one program after the other would hand on the connection.
+func awaitEnd(conn *stage.Conn, ended <-chan struct{}) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -145,7 +146,7 @@ func (s *shim) awaitEnd(conn *stage.Conn) {
 	}()
 	select {
 	case <-left:
-	case <-s.ended():
+	case <-ended:
 	}
 }
 
