@@ -87,6 +87,9 @@ func hostNames(typed []string, gateway string, kind spec.NamespaceKind) []string
 // that is offline.
 func gatewayAddress(c *start.Config) string {
 	if c.Attach.HostLoopback {
+		if spec.NamespaceKind(c.Network) == spec.KindPasta {
+			return slirp.PastaLoopback(c.Attach.PastaOptions)
+		}
 		return slirp.Gateway
 	}
 	addr, err := slirp.HostAddress()

@@ -456,4 +456,8 @@ func TestNetworkTexts(t *testing.T) {
 	if got := gatewayAddress(&start.Config{Attach: slirp.Attach{HostLoopback: true}}); got != slirp.Gateway {
 		t.Errorf("%s", got)
 	}
+	pasta := start.Config{Network: string(spec.KindPasta), Attach: slirp.Attach{HostLoopback: true, PastaOptions: []string{"-g", "192.0.2.99"}}}
+	if got := gatewayAddress(&pasta); got != "192.0.2.99" { // 10.0.2.2 is slirp4netns's
+		t.Errorf("%s", got)
+	}
 }

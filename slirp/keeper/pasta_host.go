@@ -1,13 +1,10 @@
 package keeper
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +22,7 @@ func (p *pasta) describe(a *attachment) (*slirp.Attached, inside, error) {
 	}
 	// /proc/PID/net is that of the process's namespace, whoever reads it.
 	if table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/route", a.target.pid)); err == nil {
-		got.Gateway = defaultGateway(string(table))
+		got.Gateway = slirp.DefaultGateway(string(table))
 	}
 	if err := a.target.alive(); err != nil { // it was that process's, not a later one's
 		return nil, inside{}, hint.New(op, err, "")
@@ -63,25 +60,4 @@ func describeDevice(sock *os.File, device string) (*slirp.Attached, error) {
 		}
 	}
 	return got, nil
-}
-
-// defaultGateway finds it in proc_pid_net(5), "route": interface, destination,
-// gateway, ..., as numbers of the machine's own byte order.
-func defaultGateway(table string) string {
-	for line := range strings.Lines(table) {
-		f := strings.Fields(line)
-		if len(f) < 8 || f[1] != "00000000" || f[7] != "00000000" {
-			continue
-		}
-		raw, err := hex.DecodeString(f[2])
-		if err != nil || len(raw) != 4 {
-			continue
-		}
-		// Printed as a number and stored in network order: as this machine stores it,
-		// the bytes are the address's.
-		var addr [4]byte
-		binary.NativeEndian.PutUint32(addr[:], binary.BigEndian.Uint32(raw))
-		return netip.AddrFrom4(addr).String()
-	}
-	return ""
 }

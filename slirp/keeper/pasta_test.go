@@ -223,17 +223,17 @@ func TestDefaultGateway(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	if got := defaultGateway(string(table)); got != "" {
+	if got := slirp.DefaultGateway(string(table)); got != "" {
 		if _, err := netip.ParseAddr(got); err != nil {
 			t.Error(err)
 		}
 	}
 	const little = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n" +
 		"eth0\t00000A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\neth0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\n"
-	if got := defaultGateway(little); got != "10.0.2.2" && got != "2.2.0.10" { // the second on s390x
+	if got := slirp.DefaultGateway(little); got != "10.0.2.2" && got != "2.2.0.10" { // the second on s390x
 		t.Error(got)
 	}
-	if got := defaultGateway("nonsense\n\t\n"); got != "" {
+	if got := slirp.DefaultGateway("nonsense\n\t\n"); got != "" {
 		t.Error(got)
 	}
 }
