@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
+	"github.com/rc-containers/rc/internal/stage/start"
 )
 
 // What --health-on-failure began goes on, although the shim has nothing else to do and
@@ -65,4 +68,52 @@ func TestRealWaitersThatLeave(t *testing.T) {
 		t.Errorf("%d descriptors, %d before", now, before)
 	}
 	c.stop()
+}
+
+// A SIGTERM that came while the shim is about to execute itself keeps it from that: it
+// was taken, and the next program would not hear of it.
+func TestTermKeepsFromExecve(t *testing.T) {
+	s := &shim{done: make(chan struct{}), cfg: &start.Config{}}
+	s.catchTerm()
+	s.hearTerm()
+	if s.term.came() {
+		t.Error("it came before it was sent")
+	}
+	release, ok := s.quiesce()
+	if !ok {
+		t.Fatal("it is busy")
+	}
+	must(t, unix.Kill(os.Getpid(), unix.SIGTERM))
+	within(t, "the reader", func() {
+		for len(s.term.heard) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	time.Sleep(20 * time.Millisecond) // hearTerm has it, and waits for us
+	if !s.term.came() {
+		t.Error("it is not seen")
+	}
+	close(s.done) // nothing to stop
+	release()
+}
+
+// A restart for which there is no descriptor now is put off, and one that cannot work
+// is given up.
+func TestScarce(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer w.Close()
+	var before unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
+	s := &shim{}
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: conversation + 2, Max: before.Max}))
+	err = s.execAgain(new(handover), map[string]*os.File{"one": r, "two": r}, nil)
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before))
+	if !scarce(err) {
+		t.Errorf("%v: is given up", err)
+	}
+	_ = r.Close()
+	if err := s.execAgain(new(handover), map[string]*os.File{"one": r}, nil); err == nil || scarce(err) {
+		t.Errorf("%v: is put off", err)
+	}
 }

@@ -79,7 +79,7 @@ func (s *shim) judge(code int, oom bool) (wait time.Duration, again bool) {
 	st := &s.state
 	now := time.Now()
 	again = !s.cfg.AutoRemove && ((s.renew || s.rebooted) && !st.Stopped || shallRestart(policy, code, st.RestartCount, st.Stopped))
-	again = again && !s.term.asked.Load()
+	again = again && !s.term.came() // it may have come to the payload, too, which was faster
 	st.Status, st.Finished, st.ExitCode, st.OOMKilled = record.Exited, now, code, oom
 	st.PID, st.PIDStart = 0, 0
 	if again {

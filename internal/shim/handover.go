@@ -192,7 +192,9 @@ func (s *shim) execSelf(h *handover, to *sleep) error {
 	// Its default would end the next program before that has a handler (reopen.go).
 	signal.Ignore(unix.SIGUSR2)
 	trace.Leave() // the next program has no table
-	err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	if err = errTerm; !s.term.came() {
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	}
 	signal.Notify(s.called, unix.SIGUSR2)
 	return err
 }

@@ -122,10 +122,11 @@ func (s *shim) awaitRestart(wait time.Duration) int {
 		}
 		err := s.tryRestart()
 		switch {
-		case errors.Is(err, errBusy): // somebody is asking something: a stop, perhaps
+		case errors.Is(err, errBusy), errors.Is(err, errTerm): // somebody is asking something: a stop, perhaps
 			wait = 10 * time.Millisecond
-		case errors.Is(err, errNoConfig): // the disk is away; it may come back
+		case errors.Is(err, errNoConfig), scarce(err): // the disk is away; it may come back
 			wait = min(2*max(wait, firstBackoff), maxBackoff)
+			s.update(func(st *record.State) { st.Error = err.Error() })
 		default:
 			return s.giveUp(err)
 		}
@@ -136,6 +137,16 @@ var (
 	errBusy     = errors.New("the shim is answering somebody")
 	errNoConfig = errors.New("its configuration cannot be read now")
 )
+
+// scarce tells whether an execve failed for want of what there may be again.
+func scarce(err error) bool {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
 
 // tryRestart does not return when it works.
 func (s *shim) tryRestart() error {

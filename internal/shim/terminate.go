@@ -24,7 +24,8 @@ import (
 // that and Notify, in which it ends the shim, as it ends any other program.
 type terminated struct {
 	asked atomic.Bool
-	heard chan os.Signal
+	heard chan os.Signal // never read: what has come stays to be seen
+	bell  chan os.Signal // the same, for who waits
 }
 
 // errTerm keeps the shim from executing itself away from under a SIGTERM.
@@ -32,18 +33,20 @@ var errTerm = errors.New("SIGTERM has come")
 
 // catchTerm keeps the signal for hearTerm.
 func (s *shim) catchTerm() {
-	s.term.heard = make(chan os.Signal, 1)
-	signal.Notify(s.term.heard, unix.SIGTERM)
+	s.term.heard, s.term.bell = make(chan os.Signal, 1), make(chan os.Signal, 1)
 	if park.Terminated() {
 		s.term.heard <- unix.SIGTERM
+		s.term.bell <- unix.SIGTERM
 	}
+	signal.Notify(s.term.heard, unix.SIGTERM)
+	signal.Notify(s.term.bell, unix.SIGTERM)
 }
 
 // hearTerm obeys it once the container runs. Before, whoever is told to end
 // together with the shim is rc, without which nothing is started.
 func (s *shim) hearTerm() {
 	go func() {
-		<-s.term.heard
+		<-s.term.bell
 		defer s.busy()()
 		s.terminate()
 	}()
@@ -57,12 +60,16 @@ func (s *shim) holdTerm() (release func(), err error) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &term, &before); err != nil {
 		return nil, err
 	}
-	release = func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }
-	if s.term.asked.Load() || len(s.term.heard) > 0 {
-		release()
-		return nil, errTerm
-	}
-	return release, nil
+	return func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil
+}
+
+// came tells whether there was one, be it that another thread has taken it just now:
+// Stop returns when all that the runtime took has reached its channels.
+func (t *terminated) came() bool {
+	flush := make(chan os.Signal, 1)
+	signal.Notify(flush, unix.SIGTERM)
+	signal.Stop(flush)
+	return t.asked.Load() || len(t.heard) > 0
 }
 
 // terminate stops the container for good, whatever its policy says.
