@@ -18,6 +18,7 @@ type flow struct {
 	answered bool
 	place    *list.Element
 	as       asKey // zero: shown as the gateway, or as the container itself
+	turned   bool  // answers come back by what turnPackets remembers
 }
 
 type flowKey struct {
@@ -35,6 +36,8 @@ type flows struct {
 	// one (it wrote to two addresses of the host) would be one to the server.
 	as   map[asKey]*flow
 	room *datagram // nil while nobody needs it
+	// learned are those that the kernel has been told of since relearn.
+	learned int
 }
 
 type asKey struct {
@@ -131,6 +134,9 @@ func (f *flow) connect(d *door, first []byte) bool {
 	if !d.enter() {
 		return false
 	}
+	if d.flows.learned >= maxFlows {
+		d.flows.relearn()
+	}
 	inside := f.gate.port.Inside
 	for tries := d.plan(f.client, d.canUDP()); len(tries) > 0; {
 		t := tries[0]
@@ -148,7 +154,10 @@ func (f *flow) connect(d *door, first []byte) bool {
 				err = d.watch(fd, f, unix.EPOLLIN)
 			}
 			if err == nil {
-				f.fd = fd
+				f.fd, f.turned = fd, t.as.IsValid()
+				if f.turned {
+					d.flows.learned++
+				}
 				if t.as == f.client {
 					d.flows.as[as], f.as = f, as
 				}
@@ -159,6 +168,25 @@ func (f *flow) connect(d *door, first []byte) bool {
 		tries = next(tries, err)
 	}
 	return false
+}
+
+// relearn has the kernel remember the flows that there are, and forget the others: its
+// set has room for twice as many as may be, and keeps those that ended or were pushed out
+// for minutes. Full, it takes no new one, whose answers went astray then: 8,192 clients
+// in three minutes are a flood, or a name server. In case of an error the old set stays.
+func (s *flows) relearn() {
+	s.learned = 0
+	var known []asKey
+	for _, l := range []*list.List{s.answered, s.fresh} {
+		for e := l.Back(); e != nil; e = e.Prev() {
+			if f := e.Value.(*flow); f.turned {
+				if sa, err := unix.Getsockname(f.fd); err == nil {
+					known = append(known, asKey{addrOf(sa), f.gate.port.Inside})
+				}
+			}
+		}
+	}
+	s.d.annex.in(func() { _ = turnPackets(!s.d.turned.tcp, known) })
 }
 
 // deliver sends a first datagram. That nobody is there is said by ICMP, which over lo

@@ -204,6 +204,61 @@ func TestAllFlows(t *testing.T) {
 	talk()
 }
 
+// TestManyStrangers: the kernel has room for more clients than ever were in its set.
+func TestManyStrangers(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max < maxFlows+1000 {
+		t.Skipf("needs %d descriptors: the hard limit is %d", maxFlows+1000, limit.Max)
+	}
+	s := newScene(t)
+	s.serveUDP("udp", ":53")
+	_, port := s.publish("udp", "", 53)
+	patient, err := dialFrom(s.client.in, "udp", net.JoinHostPort(host6, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer patient.Close()
+	talk := func(c net.Conn) bool {
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		_, _ = c.Write([]byte("?"))
+		_, err := c.Read(make([]byte, 100))
+		return err == nil
+	}
+	if !talk(patient) {
+		t.Fatal("no answer at first")
+	}
+	to, err := net.ResolveUDPAddr("udp", net.JoinHostPort(host4, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 3*maxFlows + 100
+	lost, row := 0, 0 // in a row: what finds no room in a busy socket is no fault
+	for n := range many {
+		s.client.in(func() {
+			var c *net.UDPConn
+			if c, err = net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(client4), Port: 20000 + n}, to); err != nil {
+				return
+			}
+			defer c.Close()
+			if row++; talk(c) {
+				row = 0
+			} else {
+				lost++
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row > 3 {
+			t.Fatalf("nobody is answered any more after %d clients", n-3)
+		}
+		if n%1000 == 0 && !talk(patient) {
+			t.Errorf("who came first is shut out after %d more", n+1)
+		}
+	}
+	t.Logf("%d clients, %d not answered", many, lost)
+}
+
 // mute is somebody inside who takes datagrams and says nothing.
 func (s *scene) mute(at string) (c net.PacketConn) {
 	s.t.Helper()

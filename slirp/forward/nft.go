@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -21,7 +22,7 @@ var dialNftables = func() (*nftables.Conn, error) { return nftables.New() }
 func (d *door) canUDP() bool {
 	if d.turned.udp == nil {
 		var err error
-		d.annex.in(func() { err = turnPackets(!d.turned.tcp) })
+		d.annex.in(func() { err = turnPackets(!d.turned.tcp, nil) })
 		ok := err == nil
 		d.turned.udp = &ok
 	}
@@ -47,20 +48,64 @@ func (d *door) canTCP() bool { return d.turned.tcp || d.canUDP() }
 // A chain of type route looks the way up again when the mark has changed. What the
 // container sends from the same port to anybody else is not touched. The rules for TCP
 // are there with tcp only: they have the kernel track the container's connections.
-func turnPackets(tcp bool) error {
+// Known are in the sets from the beginning, the first ones without a gap.
+func turnPackets(tcp bool, known []asKey) error {
 	c, err := dialNftables()
 	if err != nil {
 		return err
 	}
+	type rest struct {
+		set  *nftables.Set
+		list []nftables.SetElement
+	}
+	var left []rest
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-		if err := turnFamily(c, family, tcp); err != nil {
+		set, err := turnFamily(c, family, tcp)
+		if err != nil {
+			return err
+		}
+		left = append(left, rest{set, elements(known, family)})
+	}
+	for begin := true; begin || len(left) > 0; begin = false {
+		left = slices.DeleteFunc(left, func(r rest) bool { return len(r.list) == 0 })
+		for i, r := range left {
+			n := min(len(r.list), maxElements)
+			if err := c.SetAddElements(r.set, r.list[:n]); err != nil {
+				return err
+			}
+			left[i].list = r.list[n:]
+		}
+		if err := c.Flush(); err != nil {
 			return err
 		}
 	}
-	return c.Flush()
+	return nil
 }
 
-func turnFamily(c *nftables.Conn, family nftables.TableFamily, tcp bool) error {
+// maxElements are in one message: of 48 bytes each, and an attribute has 65,535 (nla_len
+// in netlink.h).
+const maxElements = 1000
+
+// elements are those of known that are of a family, as the set has them: each field of
+// the key fills registers of 4 bytes.
+func elements(known []asKey, family nftables.TableFamily) []nftables.SetElement {
+	var list []nftables.SetElement
+	for _, k := range known {
+		if k.client.Addr().Is4() != (family == nftables.TableFamilyIPv4) {
+			continue
+		}
+		b := k.client.Addr().AsSlice()
+		b = append(binary.BigEndian.AppendUint16(b, k.client.Port()), 0, 0)
+		b = append(binary.BigEndian.AppendUint16(b, k.inside), 0, 0)
+		list = append(list, nftables.SetElement{Key: b, Timeout: remembered})
+	}
+	return list
+}
+
+// remembered is the life of an element after the last packet, of either side.
+const remembered = flowLife + time.Minute
+
+func turnFamily(c *nftables.Conn, family nftables.TableFamily, tcp bool) (*nftables.Set, error) {
 	t := &nftables.Table{Family: family, Name: tableName}
 	// Added, so that the deletion of what a keeper before us has left cannot fail.
 	c.AddTable(t)
@@ -75,14 +120,14 @@ func turnFamily(c *nftables.Conn, family nftables.TableFamily, tcp bool) error {
 		KeyType: nftables.MustConcatSetType(address, nftables.TypeInetService, nftables.TypeInetService),
 	}
 	if err := c.AddSet(flows, nil); err != nil {
-		return err
+		return nil, err
 	}
 	accept := nftables.ChainPolicyAccept
 	output := c.AddChain(&nftables.Chain{Name: "output", Table: t, Type: nftables.ChainTypeRoute,
 		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityMangle, Policy: &accept})
 	marked, leave := binaryutil.NativeEndian.PutUint32(mark), &expr.Verdict{Kind: expr.VerdictAccept}
 	remember := &expr.Dynset{SrcRegKey: firstReg, SetName: flows.Name, SetID: flows.ID,
-		Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: flowLife + time.Minute}
+		Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: remembered}
 	rules := [][]expr.Any{
 		{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{unix.IPPROTO_UDP}}, leave},
 		append(append([]expr.Any{
@@ -104,7 +149,7 @@ func turnFamily(c *nftables.Conn, family nftables.TableFamily, tcp bool) error {
 	for _, rule := range rules {
 		c.AddRule(&nftables.Rule{Table: t, Chain: output, Exprs: rule})
 	}
-	return nil
+	return flows, nil
 }
 
 // firstReg is the first of the registers of 4 bytes (NFT_REG32_00, nf_tables.h): a key
