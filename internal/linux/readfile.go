@@ -25,9 +25,10 @@ func openFile(path string, flags int, mode uint32) (int, error) {
 
 // ReadFile is os.ReadFile in three or four system calls instead of ten: os.File
 // tries first whether the poller takes the file, which a regular one never does.
-// For small files on the way to a start. Errors are *fs.PathError.
+// For small files on the way to a start. A FIFO in the place of one is not waited for
+// (O_NONBLOCK, open(2)): it reads as empty. Errors are *fs.PathError.
 func ReadFile(path string) ([]byte, error) {
-	fd, err := openFile(path, unix.O_RDONLY, 0)
+	fd, err := openFile(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -286,6 +286,9 @@ func (s *Store) LoadState(id string) (*State, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && st.Status == "" { // no shim has ever written that
+		err = fmt.Errorf("read %s: it names no status", filepath.Join(s.ContainerDir(id), "state.json"))
+	}
 	return &st, err
 }
 
@@ -339,6 +342,9 @@ func (s *Store) FindContainer(ref string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if id := s.recordNamed(ref); id != "" && ref != "" {
+			return id, nil
+		}
 		return "", hint.New(fmt.Sprintf("find container %q", ref), ErrNoContainer, "see `rc ps -a`").WithCode(1)
 	}
 	sort.Strings(found)

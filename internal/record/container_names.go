@@ -24,17 +24,14 @@ func (s *Store) NameHolder(name string) (string, error) {
 		return "", err
 	}
 	id := strings.TrimSpace(string(b))
-	if len(strings.Trim(id, "\x00")) == 0 {
-		return s.repairName(name)
-	}
 	if !ValidID(id) {
-		return "", fmt.Errorf("name %q holds %q, which is no container id", name, id)
+		return s.repairName(name)
 	}
 	return id, nil
 }
 
-// repairName gives a name whose text a power cut took back to the container whose
-// record has it, or frees it. Claiming a name must not wait for the disk, so such
+// repairName gives a name whose text a power cut or something else took back to the
+// container whose record has it, or frees it. Claiming a name must not wait for the disk, so such
 // a name is possible; but never while its claim is under way, since the name
 // appears with its text. The lock is for two who repair: the second must not
 // remove what somebody claimed after the first had freed it.
@@ -52,19 +49,28 @@ func (s *Store) repairName(name string) (string, error) {
 	if id := strings.TrimSpace(string(b)); ValidID(id) {
 		return id, nil
 	}
-	ids, err := s.ContainerIDs()
-	if err != nil {
-		return "", err
+	if id := s.recordNamed(name); id != "" {
+		return id, atomicfile.Write(path, []byte(id+"\n"), 0o600, atomicfile.Fast)
 	}
-	for _, id := range ids {
-		if c, err := s.LoadContainer(id); err == nil && c.Name == name {
-			return id, atomicfile.Write(path, []byte(id+"\n"), 0o600, atomicfile.Fast)
-		}
+	if text := strings.Trim(string(b), "\x00 \n"); text != "" { // no power cut leaves that
+		return "", fmt.Errorf("name %q holds %.80q, which is no container id", name, text)
 	}
 	if err := os.Remove(path); err != nil {
 		return "", err
 	}
 	return "", &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
+}
+
+// recordNamed is the container whose record has a name, "" when there is none: what
+// `rc ps` shows, whatever became of the name's own file.
+func (s *Store) recordNamed(name string) string {
+	ids, _ := s.ContainerIDs()
+	for _, id := range ids {
+		if c, err := s.LoadContainer(id); err == nil && c.Name == name {
+			return id
+		}
+	}
+	return ""
 }
 
 // ClaimName gives name to id, exclusively: errors.Is(err, fs.ErrExist) when

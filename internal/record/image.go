@@ -140,8 +140,12 @@ func (s *Store) loadImage(id string) (*Image, error) {
 		return nil, hint.New("read image "+id[:12], err, "")
 	}
 	img := new(Image)
-	if err := lazyjson.Unmarshal(data, img); err != nil {
-		return nil, hint.New("read image "+id[:12], err, "pull it again: rc rmi -f "+id[:12]+", then rc pull")
+	err = lazyjson.Unmarshal(data, img)
+	if err == nil && img.ID != id { // whoever prints it takes 12 digits of that
+		err = fmt.Errorf("it speaks of image %.12q", img.ID)
+	}
+	if err != nil {
+		return nil, hint.New("read "+s.Path("images", id, "image.json"), err, "pull it again: rc rmi -f "+id[:12]+", then rc pull")
 	}
 	for i, dir := range img.Layers {
 		if !filepath.IsAbs(dir) {

@@ -79,11 +79,11 @@ func (l *Listing) Reader() *Reader { return &Reader{l, make([]byte, 8<<10)} }
 // Read reads a container's record and state into c and st. False where one is not
 // there, not whole or not this container's: LoadContainer and LoadState tell why.
 func (r *Reader) Read(id string, c *Container, st *State) bool {
-	return r.read(id+"/container.json", c) && c.ID == id && r.read(id+"/state.json", st)
+	return r.read(id+"/container.json", c) && c.ID == id && r.read(id+"/state.json", st) && st.Status != ""
 }
 
 func (r *Reader) read(path string, v any) bool {
-	fd, err := unix.Openat(r.folder, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(r.folder, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) // as linux.ReadFile
 	if err != nil {
 		return false
 	}

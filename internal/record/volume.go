@@ -210,27 +210,29 @@ func (s *Store) Volumes() ([]*Volume, error) {
 }
 
 // VolumeUsers says which containers, whatever their state and host, name which
-// volume in their record. A record that cannot be read is an error: what it names
-// is not known, and no volume may be taken for unused.
+// volume in their record. A record that cannot be read is an error, beside what the
+// others name: no volume may be taken for unused.
 func (s *Store) VolumeUsers() (map[string][]string, error) {
 	ids, err := s.ContainerIDs()
 	if err != nil {
 		return nil, err
 	}
 	users := map[string][]string{}
+	var bad error
 	for _, id := range ids {
 		c, err := s.LoadContainer(id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // half made: it has no volumes yet
 		}
 		if err != nil {
-			return nil, hint.New("see which volumes container "+shortID(id)+" uses", err, "remove it: rc rm -f "+shortID(id)).WithCode(1)
+			bad = hint.New("see which volumes container "+shortID(id)+" uses", err, "remove it: rc rm -f "+shortID(id)).WithCode(1)
+			continue
 		}
 		for _, v := range c.Volumes {
 			users[v.Name] = append(users[v.Name], id)
 		}
 	}
-	return users, nil
+	return users, bad
 }
 
 // TrashVolume renames an unused volume out of sight and returns where it went;
