@@ -80,7 +80,7 @@ func (o *imagesOptions) run(g *global, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	list, err := e.Store.Images()
+	list, err := e.Images()
 	if err != nil {
 		return 0, err
 	}

@@ -131,6 +131,7 @@ func (l *launch) expect(conn *stage.Conn, want start.Kind) (*start.Message, erro
 	case err != nil:
 		return nil, hint.New("start the container", fmt.Errorf("%w (%w)", errBrokeOff, err), "try again")
 	case m.Kind == start.KindFailed && m.Fail != nil:
+		l.dropFilter(m.Fail)
 		return nil, m.Fail.Error()
 	case m.Kind != want:
 		return nil, fmt.Errorf("unexpected message %q from the shim", m.Kind)

@@ -88,7 +88,7 @@ func (e *Engine) DiskUsage() (*DiskUsage, error) {
 }
 
 func (e *Engine) imageUsage(u *DiskUsage, list []*Entry) error {
-	images, err := e.Store.Images()
+	images, err := e.Images()
 	if err != nil {
 		return hint.New("list the images", hint.Cause(err), "")
 	}

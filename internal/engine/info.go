@@ -78,7 +78,7 @@ func (e *Engine) Info() (*Info, error) {
 			i.Stopped++
 		}
 	}
-	images, err := e.Store.Images()
+	images, err := e.Images()
 	if err != nil {
 		return nil, err
 	}

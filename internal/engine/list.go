@@ -64,6 +64,20 @@ func (e *Engine) loadAll(seen *record.Listing) []*Entry {
 	return list
 }
 
+// Images lists the images of the store. One whose record cannot be read is a warning
+// that says what to type, and the others are listed.
+func (e *Engine) Images() ([]*record.Image, error) {
+	images, err := e.Store.Images()
+	var damaged interface{ Unwrap() []error } // errors.Join
+	if !errors.As(err, &damaged) {
+		return images, err
+	}
+	for _, err := range damaged.Unwrap() {
+		e.Warn(err.Error())
+	}
+	return images, nil
+}
+
 // inBlocks has n things done, in as many goroutines as that is worth; each asks next
 // for its blocks until one is empty. Reading 300 records takes two processors two
 // thirds of the time that it takes one; a thread to do so is worth some dozens.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
@@ -27,7 +29,12 @@ func (l *launch) findNetworks() error {
 		n, err := l.e.network(uses[i].Name)
 		if err != nil {
 			fix := fixOf(err)
-			if fix == "" {
+			switch {
+			case fix != "":
+			case errors.As(err, new(unix.Errno)): // main knows what helps against some
+			case !errors.Is(err, record.ErrNoNetwork):
+				fix = "remove it: rc network rm " + uses[i].Name
+			default:
 				fix = "see `rc network ls`, or make it: rc network create " + uses[i].Name
 			}
 			return hint.New(fmt.Sprintf("--network %q", uses[i].Name), hint.Reason(hint.Cause(err)), fix)

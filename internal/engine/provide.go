@@ -16,6 +16,7 @@ import (
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
+	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/trace"
 )
 
@@ -74,7 +75,7 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, err
 	}
 	path := e.Store.Path("cache", "seccomp", key+".bpf")
-	if fd, err := linux.Open(path, unix.O_RDONLY, 0); err == nil {
+	if fd, err := linux.Open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
 		return os.NewFile(uintptr(fd), path), nil // without the poller, which takes no such file
 	} else if err != unix.ENOENT {
 		return nil, hint.New("open the compiled seccomp filter "+path, err, "")
@@ -94,6 +95,18 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 		return nil, errReported
 	}
 	return os.Open(path)
+}
+
+// dropFilter removes a compiled filter that init could not load, as one that a power
+// cut left empty: the next start compiles it anew.
+func (l *launch) dropFilter(f *stage.Failure) {
+	file := l.files["seccomp"]
+	if file == nil || !strings.HasSuffix(f.Op, " the seccomp filter") || unix.Errno(f.Errno) == unix.ENOSYS {
+		return
+	}
+	if os.RemoveAll(file.Name()) == nil {
+		f.Fix = "run the command again: " + file.Name() + " was damaged, and is made anew"
+	}
 }
 
 var errNameTaken = errors.New("the name is in use")

@@ -44,6 +44,9 @@ func (e *Engine) reconcile(id string) error {
 	if path, err := e.Store.ControlPath(id); err == nil {
 		_ = os.Remove(path)
 	}
+	if c != nil && st == nil && !c.AutoRemove && e.hasRun(id) {
+		return e.saveLost(id, "its state was lost")
+	}
 	if c == nil || st == nil || st.Status == record.Created && st.Fresh {
 		if e.endOrphan(st); st == nil || st.Cgroup == "" {
 			e.dropGroup(id)
@@ -155,11 +158,23 @@ func (e *Engine) rebuild(id string) error {
 			return err
 		}
 	}
-	st := &record.State{Status: record.Exited, ExitCode: -1, Finished: time.Now(), BootID: record.BootID(), Error: errLost.Error()}
-	if err := record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast); err != nil {
+	if err := e.saveLost(id, errLost.Error()); err != nil {
 		return err
 	}
 	return e.Store.SaveContainer(c)
+}
+
+// saveLost writes the state of a container of which nobody knows how it ended.
+func (e *Engine) saveLost(id, why string) error {
+	st := &record.State{Status: record.Exited, ExitCode: -1, Finished: time.Now(), BootID: record.BootID(), Error: why}
+	return record.SaveState(e.Store.ContainerDir(id), st, atomicfile.Fast)
+}
+
+// hasRun tells a container without a state from a half-made one: a log is opened once
+// the state is on the disk, so what is beside it is the user's data.
+func (e *Engine) hasRun(id string) bool {
+	_, err := os.Lstat(filepath.Join(e.Store.ContainerDir(id), "log"))
+	return err == nil
 }
 
 // fate is the end of a payload as somebody who is not its parent can know it.

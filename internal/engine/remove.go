@@ -79,6 +79,9 @@ func inWords(st *record.State) string {
 	if st == nil || atRest(st) || st.Status == record.Created {
 		return "being started"
 	}
+	if st.Status == "" { // its state cannot be read; its shim lives
+		return "running"
+	}
 	return string(st.Status)
 }
 

@@ -79,15 +79,22 @@ func (e *Engine) Volumes() ([]*VolumeEntry, error) {
 	if err != nil {
 		return nil, hint.New("list the volumes", hint.Cause(err), "")
 	}
-	users, err := e.Store.VolumeUsers()
-	if err != nil {
-		return nil, err
-	}
+	users := e.volumeUsers()
 	out := make([]*VolumeEntry, len(list))
 	for i, v := range list {
 		out[i] = &VolumeEntry{v, e.Store.VolumeData(v.Name), users[v.Name]}
 	}
 	return out, nil
+}
+
+// volumeUsers is for who only shows them: what a damaged record names is a warning.
+// TrashVolume refuses then.
+func (e *Engine) volumeUsers() map[string][]string {
+	users, err := e.Store.VolumeUsers()
+	if err != nil {
+		e.Warn(err.Error())
+	}
+	return users
 }
 
 // Volume reads one volume. errors.Is(err, record.ErrNoVolume) when there is none.
@@ -96,11 +103,7 @@ func (e *Engine) Volume(name string) (*VolumeEntry, error) {
 	if err != nil {
 		return nil, noVolume("find", name, err)
 	}
-	users, err := e.Store.VolumeUsers()
-	if err != nil {
-		return nil, err
-	}
-	return &VolumeEntry{v, e.Store.VolumeData(name), users[name]}, nil
+	return &VolumeEntry{v, e.Store.VolumeData(name), e.volumeUsers()[name]}, nil
 }
 
 func noVolume(what, name string, err error) error {
