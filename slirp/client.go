@@ -57,25 +57,24 @@ func Inherit(fd int) *Client { return &Client{conn: stage.NewConn(fd)} }
 // File lends the descriptor of the connection; the Client keeps owning it.
 func (c *Client) File() *os.File { return c.conn.File() }
 
-// KeeperPID is the process that listens in a runtime folder, 0 for none, and for one
-// that cannot be seen from here.
-func KeeperPID(runtimeDir string) int {
+// KeeperPID is the process that listens in a runtime folder, 0 for one that cannot be
+// seen from here; false when nobody listens.
+func KeeperPID(runtimeDir string) (pid int, listens bool) {
 	c, err := Dial(runtimeDir)
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer c.Close()
 	raw, err := c.conn.File().SyscallConn()
 	if err != nil {
-		return 0
+		return 0, true
 	}
-	pid := 0
 	_ = raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 			pid = int(cred.Pid)
 		}
 	})
-	return pid
+	return pid, true
 }
 
 // gone tells "nobody there" from other failures of a socket.

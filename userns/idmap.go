@@ -122,6 +122,9 @@ func diagnose(s *host.System, name string, err error) error {
 			return hint.New(op, errors.New(c.cause+" ("+failed.Error()+")"), c.fix(s))
 		}
 	}
+	if pid := s.Tracer(); pid != "" && strings.Contains(said, "write to") {
+		return hint.New(op, fmt.Errorf("%w (process %s traces this one, and what it executes gains no privilege then)", failed, pid), "start a container without strace first, and trace while that one runs")
+	}
 	if strings.Contains(said, "write to") { // "write to uid_map failed: Operation not permitted"
 		f := s.WhyNoUserNS(unix.EPERM)
 		return hint.New(op, fmt.Errorf("%w (%s)", failed, f.Evidence), f.Fix)

@@ -84,6 +84,8 @@ func (m message) failure(p *Program) error {
 	case newUser:
 		f := host.Here().WhyNoUserNS(m.errno)
 		return hint.New(op, fmt.Errorf("%w:%s", m.errno, strings.TrimPrefix(f.Evidence, m.errno.Error()+":")), f.Fix)
+	case m.step == stepSetns && m.errno == unix.EPERM && m.arg == unix.CLONE_NEWUSER:
+		fix = "it was made from another user namespace than this command is in: run the command where the others were; or give it a state root and a runtime folder of its own: --root and XDG_RUNTIME_DIR"
 	case m.errno == unix.ENOSPC:
 		fix = "raise the namespace limits: sysctl -a --pattern 'user.max_.*_namespaces'"
 	case m.errno == unix.EAGAIN:

@@ -115,6 +115,7 @@ func TestDiagnoseTellsTheCausesApart(t *testing.T) {
 		"newgrp":    {0, tool, said("newuidmap: Target 12 is owned by a different user: uid:1000 pw_uid:1000 st_uid:1000, gid:27 pw_gid:1000 st_gid:27"), "login group", "newgrp"},
 		"sysctl":    {0, with("/proc/sys/user/max_user_namespaces", "0\n"), said(eperm), "max_user_namespaces=0", "sysctl"},
 		"apparmor":  {0, with("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "/proc/self/attr/current", "unconfined\n"), said(eperm), "AppArmor", "contrib/apparmor"},
+		"traced":    {0, with("/proc/self/status", "TracerPid:\t77\n"), said(eperm), "process 77 traces this one", "without strace"},
 		"no caps":   {0, tool, said("newuidmap: Could not set caps"), "could not use its privilege", "CAP_SETUID"},
 		"something": {0, tool, said("out of cheese\nredo from start"), "out of cheese redo from start", "by hand"},
 	} {

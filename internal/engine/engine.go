@@ -138,7 +138,7 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	last := 0
+	last := -1
 	for try := range keeperTries {
 		time.Sleep(time.Duration(try*try) * 10 * time.Millisecond)
 		h, err := e.greet(dir, hello)
@@ -151,13 +151,19 @@ func (e *Engine) openHome(hello slirp.Hello) (*home, error) {
 		if !errors.Is(err, slirp.ErrNoKeeper) {
 			return nil, err
 		}
-		pid := slirp.KeeperPID(dir)
-		if try > 1 && pid == last && pid != 0 {
+		pid, listens := slirp.KeeperPID(dir)
+		if try > 1 && listens && pid == last {
+			who := fmt.Sprintf("process %d", pid)
+			if pid == 0 { // unix(7), SO_PEERCRED: no number of this pid namespace's
+				who = "of another pid namespace"
+			}
 			return nil, hint.Newf("reach the keeper of the user's namespaces",
 				"run the command where the others were; or give it a state root and a runtime folder of its own: --root and XDG_RUNTIME_DIR",
-				"the keeper in %s (process %d) belongs to another user namespace than this command, and hangs up", dir, pid)
+				"the keeper in %s (%s) belongs to another user namespace than this command, and hangs up", dir, who)
 		}
-		last = pid
+		if last = pid; !listens {
+			last = -1
+		}
 	}
 	return nil, hint.Newf("reach the keeper of the user's namespaces", "see who ends it: ps -C rc-net; `rc info` shows more", "%d of them ended as soon as they were asked", keeperTries)
 }

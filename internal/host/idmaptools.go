@@ -56,6 +56,15 @@ func (s *System) powerless(path string) (cause, fix string) {
 	return path + " has neither the set-uid bit nor a file capability", "sudo chmod u+s " + path
 }
 
+// Tracer is the pid of who traces this process, "" when nobody does: a tracer without
+// privilege keeps what is executed from gaining any (execve(2)).
+func (s *System) Tracer() string {
+	if pid := s.status("TracerPid"); pid != "0" {
+		return pid
+	}
+	return ""
+}
+
 func hasFileCaps(path string) bool {
 	n, err := unix.Getxattr(path, "security.capability", nil)
 	return err == nil && n > 0

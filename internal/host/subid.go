@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // IDRange is Size ids from Start, in the user namespace of the host.
@@ -127,6 +129,12 @@ func (s *System) SubordinateIDs() Finding {
 		f.Evidence = fmt.Sprintf("%d users and %d groups for %s from %s", total(r.UID), total(r.GID), r.User, r.From)
 		return f
 	}
+	if ids, nested := s.ownIDs(); nested && (ids == 1 || s.UID == 0 && unix.Access(s.Root+"/etc", unix.W_OK) != nil) {
+		// No line of a file helps where no other id is, or its root cannot write one.
+		f.Evidence = fmt.Sprintf("rc was started in a user namespace with ids of its own (%d of them), and no range is given to %s in there", ids, r.User)
+		f.Fix = "start rc outside of it (unshare, bwrap), as the user who made it"
+		return f
+	}
 	missing := "/etc/subuid"
 	if len(r.UID) > 0 {
 		missing = "/etc/subgid"
@@ -137,6 +145,20 @@ func (s *System) SubordinateIDs() Finding {
 	start := s.freeRange()
 	f.Fix = fmt.Sprintf("sudo usermod --add-subuids %d-%d --add-subgids %d-%d %s", start, start+65535, start, start+65535, r.User)
 	return f
+}
+
+// ownIDs is how many users the caller's own user namespace has; not nested is the
+// host's, which maps each to itself (user_namespaces(7)).
+func (s *System) ownIDs() (ids uint64, nested bool) {
+	text, ok := s.read("/proc/self/uid_map")
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 3 {
+			n, _ := strconv.ParseUint(f[2], 10, 32)
+			ids += n
+		}
+	}
+	return ids, ok && ids < 1<<32-1
 }
 
 func total(ranges []IDRange) (n uint64) {

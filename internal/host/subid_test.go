@@ -75,6 +75,21 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// Within `unshare -r` no line of a file helps; as root of a container with files of its
+// own one does.
+func TestSubordinateIDsInAUserNamespace(t *testing.T) {
+	one := fake(t, map[string]string{"/etc/passwd": alice, "/proc/self/uid_map": "         0       1000          1\n"})
+	wants(t, one.SubordinateIDs(), "a user namespace with ids of its own (1 of them)", "start rc outside of it")
+	for ids, fix := range map[string]string{
+		"0 0 4294967295\n":         "usermod",
+		"0 1000 1\n1 100000 999\n": "usermod",
+	} {
+		s := fake(t, map[string]string{"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "/proc/self/uid_map": ids})
+		s.UID = 0
+		wants(t, s.SubordinateIDs(), "no range for root", fix)
+	}
+}
+
 func TestSubordinateIDsFinding(t *testing.T) {
 	none := fake(t, map[string]string{"/etc/passwd": alice, "/etc/subuid": "bob:100000:65536\n", "/etc/subgid": "bob:100000:65536\ncarol:165536:65536\n"})
 	wants(t, none.SubordinateIDs(), "no range for alice in /etc/subuid and /etc/subgid",
