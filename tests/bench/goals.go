@@ -108,6 +108,9 @@ func (r *report) goals(b *strings.Builder) {
 	}
 	b.WriteString("\n## Goals\n\n| | goal | this run | reached |\n|---|---|---:|---|\n")
 	for _, g := range r.aims() {
+		if !g.known && r.o.only != "" {
+			continue
+		}
 		value := "–"
 		if g.known {
 			value = short(g.value) + g.unit

@@ -95,8 +95,9 @@ func (w *world) weigh(r *report, d idlers) (g *weight, err error) {
 		}
 	}
 	g.started = time.Since(begin) / time.Duration(d.number)
-	if n := len(w.payloads(before)); n < d.number {
-		return nil, fmt.Errorf("%d of %d containers run", n, d.number)
+	// On a busy machine run -d of some tools is over before the payload's execve is.
+	if err := wait("containers that run", func() bool { return len(w.payloads(before)) >= d.number }); err != nil {
+		return nil, fmt.Errorf("%d of %d containers run: %w", len(w.payloads(before)), d.number, err)
 	}
 	if d.tool.name == rcTool {
 		time.Sleep(w.o.settle) // its helpers park when nothing happens; others have no such state
@@ -259,7 +260,7 @@ func statusUID(path string) uint32 {
 // isPayload knows what runs in the containers by what we told them to run.
 func isPayload(pid int) bool {
 	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return string(text) == "sleep\x001000\x00" || string(text) == "sleep\x003600\x00"
+	return string(text) == "sleep\x001000\x00" || string(text) == "sleep\x003600\x00" || strings.HasPrefix(string(text), mounted+"\x00")
 }
 
 func (w *world) payloads(before map[int]string) []int {

@@ -92,11 +92,13 @@ func (w *world) hold(t tool) func() error {
 			return nil
 		}
 		_, err := w.timed(t.line("run", "-d", "--name", anchor, image, "sh", "-c", "seq 1000; exec sleep 3600"))
-		if err == nil {
-			w.standing[key] = true
-			w.anchors = append(w.anchors, t)
+		if err != nil {
+			_, _ = w.timed(t.remove(anchor)) // its name would hide the reason from the next row
+			return err
 		}
-		return err
+		w.standing[key] = true
+		w.anchors = append(w.anchors, t)
+		return nil
 	}
 }
 
@@ -111,8 +113,14 @@ func (w *world) endAnchors() {
 // starts are the rows about `run --rm IMAGE true`.
 func (w *world) starts(r *report, t tool) []*cell {
 	hold := w.hold(t)
-	if t.name == runcTool { // podman's containers and anchor
-		hold = w.hold(w.podmanIn("store", "crun"))
+	if t.name == runcTool { // podman's containers, and its anchor unless crun makes none here
+		own, crun := hold, w.hold(w.podmanIn("store", "crun"))
+		hold = func() error {
+			if crun() == nil {
+				return nil
+			}
+			return own()
+		}
 	}
 	on := func(row string, flags ...string) *cell {
 		line := t.line("run", "--rm")
