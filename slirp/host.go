@@ -105,3 +105,23 @@ func HostAddress() (netip.Addr, error) {
 	}
 	return netip.AddrFrom4(in.Addr), nil
 }
+
+// HostAddress6 is the like of IPv6: the zero Addr when the host has no way out by it.
+func HostAddress6() netip.Addr {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer unix.Close(fd)
+	// 2001:db8::1 is for documentation (RFC 3849).
+	to := unix.SockaddrInet6{Port: 9, Addr: netip.MustParseAddr("2001:db8::1").As16()}
+	if unix.Connect(fd, &to) != nil {
+		return netip.Addr{}
+	}
+	sa, err := unix.Getsockname(fd)
+	in, ok := sa.(*unix.SockaddrInet6)
+	if err != nil || !ok {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(in.Addr)
+}

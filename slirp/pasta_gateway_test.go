@@ -1,7 +1,10 @@
 package slirp
 
 import (
+	"net"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -19,5 +22,17 @@ func TestPastaLoopback(t *testing.T) {
 		if got := PastaLoopback(c.options); got != c.want {
 			t.Errorf("%q: %q, want %q", c.options, got, c.want)
 		}
+	}
+}
+
+// TestHostAddress6 is the one that the kernel would send from, which is one of ours.
+func TestHostAddress6(t *testing.T) {
+	got := HostAddress6()
+	if !got.IsValid() {
+		t.Skip("this host has no way out by IPv6")
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil || !slices.ContainsFunc(list, func(a net.Addr) bool { return strings.HasPrefix(a.String(), got.String()+"/") }) {
+		t.Errorf("%v is none of %v, %v", got, list, err)
 	}
 }

@@ -94,6 +94,9 @@ func gatewayAddress(c *start.Config) string {
 	}
 	addr, err := slirp.HostAddress()
 	if err != nil {
+		addr = slirp.HostAddress6()
+	}
+	if !addr.IsValid() {
 		return ""
 	}
 	return addr.String()

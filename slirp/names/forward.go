@@ -42,11 +42,14 @@ func newForwarder(o Options, l *limits) *forwarder {
 	}
 	if f.opts.Host == nil {
 		f.opts.Host = func() []netip.Addr {
-			a, err := slirp.HostAddress()
-			if err != nil {
-				return nil // offline: there is no address
+			var list []netip.Addr // none: offline
+			if a, err := slirp.HostAddress(); err == nil {
+				list = append(list, a)
 			}
-			return []netip.Addr{a}
+			if a := slirp.HostAddress6(); a.IsValid() {
+				list = append(list, a)
+			}
+			return list
 		}
 	}
 	return f

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -246,7 +247,25 @@ func (s *Server) own(who asker, q *question) answer {
 		if who.m != nil && who.m.HostLoopback {
 			return answer{known: true, addrs: []netip.Addr{netip.MustParseAddr(slirp.Gateway)}}
 		}
-		return answer{known: true, addrs: s.out.opts.Host()}
+		return answer{known: true, addrs: who.reachable(s.out.opts.Host())}
 	}
 	return s.zone.lookup(who, q)
+}
+
+// reachable are those of the host's addresses that the asker should try: of IPv4 where
+// both have it, since many a service of a host listens there alone, else the others.
+func (who asker) reachable(host []netip.Addr) []netip.Addr {
+	of4 := slices.ContainsFunc(who.nets, func(n *network) bool {
+		return slices.ContainsFunc(n.config.Subnets, func(s slirp.Subnet) bool { return s.Prefix.Addr().Is4() })
+	})
+	var list []netip.Addr
+	for _, a := range host {
+		if a.Is4() == of4 {
+			list = append(list, a)
+		}
+	}
+	if len(list) == 0 {
+		return host
+	}
+	return list
 }

@@ -190,6 +190,33 @@ func TestSpecial(t *testing.T) {
 	}
 }
 
+// TestHostFamily: on a network of IPv6 alone the host's name is its address of IPv6, and
+// of IPv6 alone is a host that has no other; where both have IPv4 it is that.
+func TestHostFamily(t *testing.T) {
+	const v4, v6 = "192.0.2.1", "2001:db8::7"
+	of := map[string]slirp.Network{"4": testNetwork("a", "127.1.0.0/16"), "6": testNetwork("b", "fd00:1::/64")}
+	for _, c := range []struct{ nets, host, want string }{
+		{"4", v4 + " " + v6, v4}, {"6", v4 + " " + v6, v6}, {"6 4", v4 + " " + v6, v4},
+		{"4", v6, v6}, {"6", v4, v4}, {"4", "", ""},
+	} {
+		var who asker
+		for _, n := range strings.Fields(c.nets) {
+			who.nets = append(who.nets, &network{config: of[n]})
+		}
+		var got []string
+		var list []netip.Addr
+		for _, a := range strings.Fields(c.host) {
+			list = append(list, netip.MustParseAddr(a))
+		}
+		for _, a := range who.reachable(list) {
+			got = append(got, a.String())
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("network of IPv%s, host %q: %q", c.nets, c.host, got)
+		}
+	}
+}
+
 // TestInternal: no question leaves an internal network, from one that is on another
 // network too it does; and a network without DNS gives no names.
 func TestInternal(t *testing.T) {
