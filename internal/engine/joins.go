@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 )
 
@@ -116,6 +117,9 @@ func (l *launch) joinAgain() error {
 	op := "join container " + shortID(a.Join)
 	var err error
 	if l.joins, err = l.e.borrow(a.Join); err != nil {
+		if _, gone := l.e.Store.FindContainer(a.Join); errors.Is(gone, record.ErrNoContainer) {
+			return hint.New(op, record.ErrNoContainer, "it was removed: make this one anew, on another one's network")
+		}
 		return hint.New(op, err, "start it first: rc start "+shortID(a.Join))
 	}
 	l.undo.Push(l.joins.Close)

@@ -424,6 +424,14 @@ func TestJoinRefusals(t *testing.T) {
 			t.Errorf("%s: %v", network, err)
 		}
 	}
+	for id, text := range map[string]string{ident('b'): "start it first", ident('9'): "it was removed"} {
+		l := w.launch(&spec.Options{})
+		l.home = &home{}
+		l.cfg.Again.Join = id
+		if err := l.joinAgain(); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", id[:12], err)
+		}
+	}
 	if u0, _ := w.survivingHome(); u0 != nil {
 		t.Error("nobody lives")
 	}
