@@ -200,3 +200,15 @@ func TestUsageCountsBlocksOnce(t *testing.T) {
 		t.Error("a folder that is not there")
 	}
 }
+
+// A machine on which rc does not work gets no page of figures of the others.
+func TestWithoutRC(t *testing.T) {
+	w := trial(t, options{})
+	if err := w.ready(tool{rcTool, []string{"false"}, nil}); err == nil || w.without == nil || !strings.Contains(w.without.Error(), "rc does not work here") {
+		t.Errorf("%v, %v", err, w.without)
+	}
+	w = trial(t, options{})
+	if err := w.ready(tool{podmanTool, []string{"false"}, nil}); err == nil || w.without != nil {
+		t.Errorf("podman alone: %v, %v", err, w.without)
+	}
+}

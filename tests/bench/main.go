@@ -133,7 +133,10 @@ func run(o options) error {
 	}
 	r.host += fmt.Sprintf(" The run took %s.\n%s", w.elapsed(), q.verdict())
 	w.halt()
-	return publish(o, r)
+	if w.without != nil { // no page of one
+		o.out, o.plots, o.readme = "", "", ""
+	}
+	return errors.Join(publish(o, r), w.without)
 }
 
 // publish writes what was asked for: the report, its plots, README's figures.

@@ -81,6 +81,9 @@ func (w *world) ready(t tool) error {
 		return nil
 	}
 	_, err := w.timed(t.line("import", w.o.dir+"/rootfs.tar", image))
+	if err != nil && t.name == rcTool {
+		w.without = fmt.Errorf("rc does not work here: %w", err)
+	}
 	return err
 }
 

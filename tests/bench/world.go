@@ -36,6 +36,7 @@ type world struct {
 	temp    string      // TMPDIR of everything here
 	begin   time.Time
 
+	without   error     // why rc has no image, and nothing is to be compared
 	dockerd   *exec.Cmd // the rootless daemon; nil before it was asked for
 	dockerErr error
 	standing  map[string]bool // containers that a cell has left for another one
