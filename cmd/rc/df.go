@@ -162,28 +162,28 @@ func (o *dfOptions) details(g *global, e *engine.Engine, u *engine.DiskUsage) er
 		_ = f.print(&d) // close knows why
 		return f.close()
 	}
-	fmt.Print("Images space usage:\n\n")
+	fmt.Fprint(stdout, "Images space usage:\n\n")
 	err := printRows(g, e, `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}`,
 		map[string]string{"Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedSince": "CREATED", "Size": "SIZE",
 			"SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE", "Containers": "CONTAINERS"}, d.Images)
 	if err != nil {
 		return err
 	}
-	fmt.Print("\nContainers space usage:\n\n")
+	fmt.Fprint(stdout, "\nContainers space usage:\n\n")
 	err = printRows(g, e, `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
 		map[string]string{"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
 			"RunningFor": "CREATED", "Status": "STATUS", "Names": "NAMES"}, d.Containers)
 	if err != nil {
 		return err
 	}
-	fmt.Print("\nLocal Volumes space usage:\n\n")
+	fmt.Fprint(stdout, "\nLocal Volumes space usage:\n\n")
 	if err := printRows(g, e, `{{.Name}}\t{{.Links}}\t{{.Size}}`, volumeHeadings, d.Volumes); err != nil {
 		return err
 	}
 	if u.Downloads > 0 {
-		fmt.Printf("\nDownloads that broke off: %s in %d files\n", size(u.DownloadBytes), u.Downloads)
+		fmt.Fprintf(stdout, "\nDownloads that broke off: %s in %d files\n", size(u.DownloadBytes), u.Downloads)
 	}
-	fmt.Print("\nBuild cache usage: 0B\n")
+	fmt.Fprint(stdout, "\nBuild cache usage: 0B\n")
 	return nil
 }
 

@@ -72,14 +72,14 @@ func (o *generateOptions) run(g *global, args []string) (int, error) {
 				e.Warn(name + ": " + note)
 			}
 			if !o.files {
-				_, err := fmt.Print(text)
+				_, err := fmt.Fprint(stdout, text)
 				return err
 			}
 			if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 				return hint.New("write "+name, err, "go to a folder that you can write to").WithCode(1)
 			}
 			path, err := filepath.Abs(name)
-			fmt.Println(path)
+			fmt.Fprintln(stdout, path)
 			return err
 		})
 	})

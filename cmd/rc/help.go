@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -110,12 +109,12 @@ func (c *command) printHelp(fs *pflag.FlagSet) {
 	if c.args != "" {
 		usage += " " + c.args
 	}
-	fmt.Fprintf(os.Stdout, "%s.\n\nUsage: %s\n", c.short, usage)
+	fmt.Fprintf(stdout, "%s.\n\nUsage: %s\n", c.short, usage)
 	if c.long != "" {
-		fmt.Fprintf(os.Stdout, "\n%s\n", c.long)
+		fmt.Fprintf(stdout, "\n%s\n", c.long)
 	}
 	if len(c.examples) > 0 {
-		fmt.Fprintf(os.Stdout, "\nExamples:\n  %s\n", strings.Join(c.examples, "\n  "))
+		fmt.Fprintf(stdout, "\nExamples:\n  %s\n", strings.Join(c.examples, "\n  "))
 	}
-	fmt.Fprintf(os.Stdout, "\nFlags:\n%s", fs.FlagUsages())
+	fmt.Fprintf(stdout, "\nFlags:\n%s", fs.FlagUsages())
 }

@@ -49,23 +49,23 @@ func infoCommand() *command {
 }
 
 func printInfo(i *engine.Info) {
-	fmt.Printf("rc %s\nstate:      %s\nruntime:    %s\ncontainers: %d, %d running, %d paused, %d stopped\nimages:     %d\nstorage:    %s\n",
+	fmt.Fprintf(stdout, "rc %s\nstate:      %s\nruntime:    %s\ncontainers: %d, %d running, %d paused, %d stopped\nimages:     %d\nstorage:    %s\n",
 		i.Version, i.Root, i.Runtime, i.Containers, i.Running, i.Paused, i.Stopped, i.Images, i.Driver)
 	for _, m := range i.Mapping.UID {
-		fmt.Printf("uid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
+		fmt.Fprintf(stdout, "uid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
 	}
 	for _, m := range i.Mapping.GID {
-		fmt.Printf("gid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
+		fmt.Fprintf(stdout, "gid map:    %d %d %d\n", m.Inside, m.Outside, m.Size)
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 	for _, f := range i.Host {
 		word := "yes"
 		if !f.OK {
 			word = "no "
 		}
-		fmt.Printf("%s  %-22s  %s\n", word, f.Name, f.Evidence)
+		fmt.Fprintf(stdout, "%s  %-22s  %s\n", word, f.Name, f.Evidence)
 		if !f.OK && f.Fix != "" {
-			fmt.Printf("     %-22s  -> %s\n", "", f.Fix)
+			fmt.Fprintf(stdout, "     %-22s  -> %s\n", "", f.Fix)
 		}
 	}
 }

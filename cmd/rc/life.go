@@ -43,7 +43,7 @@ func atOnce(refs []string, do func(string) error) (int, error) {
 		i++
 		<-done[i]
 		if results[i] == nil {
-			fmt.Println(ref)
+			fmt.Fprintln(stdout, ref)
 		}
 		return results[i]
 	})

@@ -108,6 +108,9 @@ func main() {
 	sdnotify.Here() // before anything opens or inherits a descriptor
 	keepOwn()
 	code, err := dispatch(os.Args[1:])
+	if err == nil && code == 0 {
+		err = stdout.err
+	}
 	if err != nil && !engine.Reported(err) {
 		fmt.Fprintln(os.Stderr, "rc: "+oneLine(advise(err)))
 	}
@@ -143,17 +146,17 @@ func dispatch(args []string) (int, error) {
 		return 0, usageError("rc", err)
 	}
 	if g.version {
-		fmt.Println("rc " + version.Version)
+		fmt.Fprintln(stdout, "rc "+version.Version)
 		return 0, nil
 	}
 	rest := fs.Args()
 	if g.help || len(rest) == 0 {
-		printOverview(os.Stdout, fs)
+		printOverview(stdout, fs)
 		return 0, nil
 	}
 	if rest[0] == "help" {
 		if len(rest) == 1 {
-			printOverview(os.Stdout, fs)
+			printOverview(stdout, fs)
 			return 0, nil
 		}
 		rest = append(rest[1:], "--help")
@@ -173,15 +176,15 @@ func groupHelp(args []string, short string) (int, error) {
 	if len(args) > 1 && args[1] != "--help" {
 		return 0, hint.Newf(fmt.Sprintf("rc %s %q", group, args[1]), "see `rc "+group+" --help`", "no such command")
 	}
-	fmt.Printf("%s.\n\nUsage: rc %s COMMAND [ARG...]\n\nCommands:\n", short, group)
+	fmt.Fprintf(stdout, "%s.\n\nUsage: rc %s COMMAND [ARG...]\n\nCommands:\n", short, group)
 	for _, c := range commands() {
 		if verb, ok := strings.CutPrefix(c.name, group+" "); ok {
-			fmt.Printf("  %-12s%s\n", verb, c.short)
+			fmt.Fprintf(stdout, "  %-12s%s\n", verb, c.short)
 		}
 	}
 	verbs := groups[group].verbs
 	for _, verb := range slices.Sorted(maps.Keys(verbs)) {
-		fmt.Printf("  %-12sas rc %s\n", verb, verbs[verb])
+		fmt.Fprintf(stdout, "  %-12sas rc %s\n", verb, verbs[verb])
 	}
 	return 0, nil
 }

@@ -83,7 +83,7 @@ func (o *networkCreateOptions) run(g *global, args []string) (int, error) {
 	defer e.Close()
 	n, err := e.CreateNetwork(&o.NetworkOptions)
 	if err == nil {
-		fmt.Println(n.Name)
+		fmt.Fprintln(stdout, n.Name)
 	}
 	return 0, err
 }
@@ -115,7 +115,7 @@ func removeNetwork(e *engine.Engine, ref string, force bool) error {
 		e.Warn("container " + id[:12] + " was on network " + ref + ": removed")
 	}
 	if err == nil || force && isNoNetwork(err) {
-		fmt.Println(ref)
+		fmt.Fprintln(stdout, ref)
 		return nil
 	}
 	return err

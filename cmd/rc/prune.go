@@ -145,13 +145,13 @@ func (o *pruneOptions) run(g *global, question string, parts ...prunePart) (int,
 	for _, part := range parts {
 		text, bytes, err := part(o, e)
 		if text != "" {
-			fmt.Println(text)
+			fmt.Fprintln(stdout, text)
 		}
 		total += bytes
 		failed = append(failed, err)
 	}
 	if !o.bare {
-		fmt.Println("Total reclaimed space: " + size(total))
+		fmt.Fprintln(stdout, "Total reclaimed space: "+size(total))
 	}
 	return 0, exitOne(errors.Join(failed...))
 }
@@ -168,10 +168,10 @@ func exitOne(err error) error {
 // confirm asks on stdin, as Docker does, a terminal or not: anything but y is no,
 // which is no failure. The end of stdin is nobody's answer.
 func confirm(question string) (bool, error) {
-	fmt.Print(question + " [y/N] ")
+	fmt.Fprint(stdout, question+" [y/N] ")
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil && line == "" {
-		fmt.Println()
+		fmt.Fprintln(stdout)
 		if !errors.Is(err, io.EOF) {
 			return false, hint.New("read the answer", err, "use -f").WithCode(1)
 		}

@@ -82,9 +82,9 @@ func (o *quadletOptions) run(_ *global, args []string) (int, error) {
 // showUnits prints units as podman's generator does, and what is wrong with files.
 func showUnits(r *quadlet.Result) int {
 	for _, u := range r.Units {
-		fmt.Printf("---%s---\n%s\n", u.Name, u.Text)
+		fmt.Fprintf(stdout, "---%s---\n%s\n", u.Name, u.Text)
 		for _, l := range u.Links {
-			fmt.Printf("# link %s -> %s\n\n", l.Name, l.Target)
+			fmt.Fprintf(stdout, "# link %s -> %s\n\n", l.Name, l.Target)
 		}
 	}
 	for _, note := range r.Notes {

@@ -55,7 +55,7 @@ func showPorts(e *engine.Engine, args []string) error {
 	})
 	if len(args) == 1 {
 		for _, p := range ports {
-			fmt.Printf("%d/%s -> %s\n", p.ContainerPort, p.Proto, net.JoinHostPort(hostAddress(p), strconv.Itoa(int(p.HostPort))))
+			fmt.Fprintf(stdout, "%d/%s -> %s\n", p.ContainerPort, p.Proto, net.JoinHostPort(hostAddress(p), strconv.Itoa(int(p.HostPort))))
 		}
 		return nil
 	}
@@ -70,7 +70,7 @@ func showPorts(e *engine.Engine, args []string) error {
 	found := false
 	for _, p := range ports {
 		if p.ContainerPort == uint16(port) && p.Proto == strings.ToLower(proto) {
-			fmt.Println(net.JoinHostPort(hostAddress(p), strconv.Itoa(int(p.HostPort))))
+			fmt.Fprintln(stdout, net.JoinHostPort(hostAddress(p), strconv.Itoa(int(p.HostPort))))
 			found = true
 		}
 	}

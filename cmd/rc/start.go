@@ -35,7 +35,7 @@ func (o *runOptions) create(g *global, args []string) (int, error) {
 	defer e.Close()
 	id, err := e.Create(&o.Options, image)
 	if err == nil {
-		fmt.Println(id)
+		fmt.Fprintln(stdout, id)
 	}
 	return 0, err
 }
@@ -101,7 +101,7 @@ func (o *startOptions) run(g *global, args []string) (int, error) {
 			_, err = e.Start(ref, o.StartOptions)
 		}
 		if err == nil {
-			fmt.Println(ref)
+			fmt.Fprintln(stdout, ref)
 		}
 		return err
 	})

@@ -106,7 +106,7 @@ func eachPrinted(refs []string, do func(string) error) (int, error) {
 	return eachOf(refs, func(ref string) error {
 		err := do(ref)
 		if err == nil {
-			fmt.Println(ref)
+			fmt.Fprintln(stdout, ref)
 		}
 		return err
 	})
@@ -156,7 +156,7 @@ func waitCommand() *command {
 				return eachOf(args, func(ref string) error {
 					code, err := e.Wait(ref)
 					if err == nil {
-						fmt.Println(code)
+						fmt.Fprintln(stdout, code)
 					}
 					return err
 				})

@@ -49,7 +49,7 @@ func top(g *global, ref string, options []string) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(os.Stdout, 20, 1, 3, ' ', 0) // Docker's widths
+	w := tabwriter.NewWriter(stdout, 20, 1, 3, ' ', 0) // Docker's widths
 	for _, row := range table {
 		line := strings.Join(row, "\t")
 		if isTerminal(os.Stdout) {

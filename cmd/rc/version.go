@@ -40,7 +40,7 @@ func versionCommand() *command {
 				return 0, err
 			}
 			if format == "" {
-				fmt.Println("rc " + version.Version)
+				fmt.Fprintln(stdout, "rc "+version.Version)
 				return 0, nil
 			}
 			f, err := g.formatted(nil, format, nil)

@@ -75,7 +75,7 @@ func (o *volumeCreateOptions) run(g *global, args []string) (int, error) {
 	defer e.Close()
 	name, err := e.CreateVolume(strings.Join(append(args, o.nameToo), ""), labels)
 	if err == nil {
-		fmt.Println(name)
+		fmt.Fprintln(stdout, name)
 	}
 	return 0, err
 }
@@ -309,7 +309,7 @@ func volumeRmCommand() *command {
 			return eachOf(args, func(name string) error {
 				err := e.RemoveVolume(name)
 				if err == nil || force && errors.Is(err, record.ErrNoVolume) {
-					fmt.Println(name)
+					fmt.Fprintln(stdout, name)
 					return nil
 				}
 				return err
