@@ -202,7 +202,10 @@ func isFile(path string) bool {
 
 // timed runs a command to its end. Its output goes to a file, not to pipes that would
 // keep us waiting for a process which inherited them.
-func (w *world) timed(args []string) (time.Duration, error) {
+func (w *world) timed(args []string) (time.Duration, error) { return w.within(limit, args) }
+
+// within is timed for a command that may take longer.
+func (w *world) within(limit time.Duration, args []string) (time.Duration, error) {
 	w.halt()
 	defer w.halt()
 	said, err := os.CreateTemp("", "bench")
