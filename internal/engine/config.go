@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"path/filepath"
 
 	"github.com/rc-containers/rc/internal/hint"
+	"github.com/rc-containers/rc/internal/lazyjson"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -25,11 +27,31 @@ func (e *Engine) LoadConfig(id string) (*start.Config, error) {
 		return nil, hint.New(op, hint.Cause(err), "")
 	}
 	c := new(start.Config)
-	if err := stage.Decode(data, c); err != nil {
+	err = stage.Decode(data, c)
+	if err == nil && c.Root != e.Store.Root && c.Root != "" {
+		data = moved(data, c.Root, e.Store.Root)
+		c = new(start.Config)
+		err = stage.Decode(data, c)
+		c.Root = e.Store.Root
+	}
+	if err != nil {
 		return nil, hint.New(op, err, "make the container again with `rc run`")
 	}
 	if c.Spec == nil || c.Spec.Process == nil || c.Spec.Linux == nil || c.ID != id {
 		return nil, hint.Newf(op, "make the container again with `rc run`", "it is not whole")
 	}
 	return c, nil
+}
+
+// moved is a configuration whose paths below the state root are those of today: the
+// folder was moved, or is reached by another name, since the container was made.
+// Image records have no such paths.
+func moved(data []byte, was, is string) []byte {
+	from, ferr := lazyjson.Marshal(was + "/")
+	to, terr := lazyjson.Marshal(is + "/")
+	if ferr != nil || terr != nil {
+		return data
+	}
+	// A text of JSON begins with a quote, and a quote within one has a backslash.
+	return bytes.ReplaceAll(data, from[:len(from)-1], to[:len(to)-1])
 }

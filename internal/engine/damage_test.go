@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/rc-containers/rc/internal/record"
 	"github.com/rc-containers/rc/internal/spec"
 	"github.com/rc-containers/rc/internal/stage"
+	"github.com/rc-containers/rc/internal/stage/start"
 )
 
 // A container that has run is never taken for a half-made one, and so for nothing:
@@ -108,5 +110,30 @@ func TestDamagedFilterIsMadeAnew(t *testing.T) {
 			t.Errorf("%+v: %v", c.fail, err)
 		}
 		_ = f.Close()
+	}
+}
+
+// A state folder that was moved, or that is reached by another name, keeps its
+// containers: what lies below it is looked for where it is now.
+func TestMovedStateRoot(t *testing.T) {
+	w := newWorkshop(t)
+	id := w.put(&record.Container{ID: ident('a'), Name: "web"}, &record.State{Status: record.Exited})
+	const was = `/old place/ü"<rc`
+	cfg := &start.Config{ID: id, Root: was, Dir: was + "/containers/" + id, Spec: &specs.Spec{Process: &specs.Process{Args: []string{"echo " + was + "/x", was}}, Linux: &specs.Linux{},
+		Mounts: []specs.Mount{{Source: was + "/volumes/v/_data"}, {Source: was + "2/mine"}}}}
+	cfg.Rootfs.Layers = []string{was + "/storage/rc/dir/1", was + "/storage/rc/dir/2"}
+	cfg.Rootfs.Upper = cfg.Dir + "/upper"
+	must(t, w.Engine.saveConfig(cfg))
+	got, err := w.LoadConfig(id)
+	must(t, err)
+	root := w.Store.Root
+	if got.Root != root || got.Dir != w.Store.ContainerDir(id) || got.Rootfs.Upper != got.Dir+"/upper" || !slices.Equal(got.Rootfs.Layers, []string{root + "/storage/rc/dir/1", root + "/storage/rc/dir/2"}) {
+		t.Errorf("%q %+v", got.Dir, got.Rootfs)
+	}
+	if m := got.Spec.Mounts; m[0].Source != root+"/volumes/v/_data" || m[1].Source != was+"2/mine" {
+		t.Errorf("%+v", m)
+	}
+	if args := got.Spec.Process.Args; args[0] != "echo "+was+"/x" || args[1] != was {
+		t.Errorf("%q", args)
 	}
 }
