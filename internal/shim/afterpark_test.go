@@ -1,14 +1,19 @@
 package shim
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
+	"github.com/rc-containers/rc/internal/sdnotify"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
@@ -116,4 +121,127 @@ func TestScarce(t *testing.T) {
 	if err := s.execAgain(new(handover), map[string]*os.File{"one": r}, nil); err == nil || scarce(err) {
 		t.Errorf("%v: is put off", err)
 	}
+}
+
+// A reader that takes neither of its two streams is given up once.
+func TestBothStreamsBehind(t *testing.T) {
+	old := callerPatience
+	callerPatience = 20 * time.Millisecond
+	defer func() { callerPatience = old }()
+	full := bytes.Repeat([]byte("x"), 1<<20)
+	for range 50 {
+		var s streams
+		r1, w1 := callerPipe(t)
+		r2, w2 := callerPipe(t)
+		c := newCaller(nil, w1, w2)
+		s.join(c)
+		var both sync.WaitGroup
+		for stream := range streamNames {
+			both.Go(func() { s.deliver(stream, full) })
+		}
+		both.Wait()
+		<-c.behind
+		_, _ = r1.Close(), r2.Close()
+	}
+}
+
+// While the socket is being changed for one elsewhere, nobody executes us.
+func TestQuietButForTheSocket(t *testing.T) {
+	s := newStand(t)
+	s.reopening.Lock()
+	if _, ok := s.quiesce(); ok {
+		t.Error("it is quiet")
+	}
+	s.reopening.Unlock()
+	release, ok := s.quiesce()
+	if !ok {
+		t.Fatal("it is not quiet")
+	}
+	release()
+	if _, err := s.ask(control.Request{Op: control.OpState}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The life lock changes under its number.
+func TestChangeLife(t *testing.T) {
+	s := newStand(t)
+	first, err := s.store.TakeLife(testID)
+	must(t, err)
+	s.files["life"] = first
+	path, err := s.store.LifeLockPath(testID)
+	must(t, err)
+	must(t, os.Remove(path))
+	second, err := s.store.TakeLife(testID)
+	must(t, err)
+	s.changeLife(second)
+	if s.files["life"] != first || !linux.Leads(path, int(first.Fd())) {
+		t.Error("it is another file, or leads elsewhere")
+	}
+	if alive, err := s.store.Alive(testID); err != nil || !alive {
+		t.Errorf("the lock is not held: %v", err)
+	}
+	must(t, first.Close())
+	if alive, err := s.store.Alive(testID); err != nil || alive {
+		t.Errorf("somebody else holds it: %v", err)
+	}
+}
+
+// A terminal has its size in the next life, too.
+func TestRealRestartedTerminal(t *testing.T) {
+	c := newContainer(t, "sh", "-c", "busybox stty size; sleep 0.5; exit 3")
+	c.cfg.Detach, c.cfg.Spec.Process.Terminal, c.cfg.Rows, c.cfg.Cols = true, true, 31, 97
+	must(t, c.store.SaveContainer(&record.Container{ID: testID, Name: "box", ImageName: "busybox", MachineID: record.MachineID(), Restart: record.RestartPolicy{Name: "on-failure", Max: 2}}))
+	c.keepConfig()
+	c.begin()
+	c.until("the end", func(st *record.State) bool { return st.Status == record.Exited })
+	if out, _ := c.logged(); out != strings.Repeat("31 97\r\n", 3) {
+		t.Errorf("%q", out)
+	}
+}
+
+// A log that cannot be opened for a while goes on afterwards.
+func TestRealLogComesBack(t *testing.T) {
+	c := detached(t, record.RestartPolicy{}, `trap 'exit 9' TERM; i=0; while :; do echo $((i=i+1)); sleep 0.4; done`)
+	log := c.cfg.Dir + "/log"
+	c.until("a log", func(*record.State) bool { _, err := os.Stat(log); return err == nil })
+	must(t, os.Rename(log, log+".away"))
+	must(t, os.Mkdir(log, 0o700))
+	time.Sleep(time.Second) // it executes itself, several times
+	must(t, os.Remove(log))
+	must(t, os.Rename(log+".away", log))
+	before, _ := c.logged()
+	time.Sleep(1500 * time.Millisecond)
+	if after, _ := c.logged(); len(after) < len(before)+2 {
+		t.Errorf("%q, then %q", before, after)
+	}
+	c.stop()
+}
+
+// Before it sleeps, it says that it lives: it may have said so long ago.
+func TestRealAliveBeforeSleep(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	c := newContainer(t, "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done")
+	c.cfg.Detach, c.cfg.Unit = true, &start.Unit{Notify: start.NotifyConmon, Watchdog: 40 * time.Second}
+	c.files[toManager] = os.NewFile(uintptr(pair[1]), "manager")
+	c.keepConfig()
+	c.begin()
+	c.parked()
+	said := 0
+	for buf := make([]byte, 100); ; {
+		n, err := unix.Read(pair[0], buf)
+		if err != nil {
+			break
+		}
+		if string(buf[:n]) == sdnotify.Alive {
+			said++
+		}
+		must(t, unix.SetNonblock(pair[0], true))
+	}
+	if said < 2 {
+		t.Errorf("it said so %d times", said)
+	}
+	c.stop()
 }

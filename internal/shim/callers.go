@@ -20,7 +20,7 @@ var streamNames = [...]string{stdout: "stdout", stderr: "stderr"}
 // go. The payload waits that long and no longer: Docker lets it wait for ever once
 // the client's buffer of 1 MB is full (docker container attach); here the buffer is
 // the caller's pipe, which rc makes as large.
-const callerPatience = 10 * time.Second
+var callerPatience = 10 * time.Second // tests are less patient
 
 // caller is one rc that is attached: our ends of its pipes. There may be several;
 // each gets all that is written from the moment on at which it comes.
@@ -57,13 +57,14 @@ func (s *streams) join(c *caller) {
 	}
 }
 
-// leave lets a caller go; the payload keeps running, and its input stays open.
-func (s *streams) leave(c *caller) {
+// leave lets a caller go; the payload keeps running, and its input stays open. first
+// tells whether it was there until now.
+func (s *streams) leave(c *caller) (first bool) {
 	if c == nil {
-		return
+		return false
 	}
 	s.mu.Lock()
-	c.left = true
+	first, c.left = !c.left, true
 	s.callers = slices.DeleteFunc(s.callers, func(o *caller) bool { return o == c })
 	for stream := range c.out {
 		c.shut(stream)
@@ -72,6 +73,7 @@ func (s *streams) leave(c *caller) {
 	if c.in != nil {
 		_ = c.in.Close()
 	}
+	return first
 }
 
 // shut closes one stream of a caller, under streams.mu. A write that waits on it ends.
@@ -119,8 +121,9 @@ func (s *streams) deliver(stream int, data []byte) {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			s.leave(k.caller)
-			close(k.behind)
+			if s.leave(k.caller) { // else the other stream was as late
+				close(k.behind)
+			}
 		default:
 			s.mu.Lock()
 			k.shut(stream)

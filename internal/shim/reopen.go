@@ -72,19 +72,25 @@ func (s *shim) reopen() {
 	}
 	s.mu.Lock()
 	s.cfg.Runtime = dir
-	old := s.files["life"]
-	if life != nil {
-		s.files["life"] = life
-	}
 	s.mu.Unlock()
-	if life != nil && old != nil {
-		_ = old.Close()
+	if life != nil {
+		s.changeLife(life)
 	}
 	if s.net != nil {
 		s.net.mu.Lock()
 		s.net.runtime = dir
 		s.net.mu.Unlock()
 	}
+}
+
+// changeLife gives the old lock up for another, by the old one's number: the map of our
+// files is read by others at the same time.
+func (s *shim) changeLife(life *os.File) {
+	if old := s.files["life"]; old != nil && unix.Dup3(int(life.Fd()), int(old.Fd()), unix.O_CLOEXEC) == nil {
+		_ = life.Close()
+		return
+	}
+	s.files["life"] = life
 }
 
 // relock takes the life lock where its file is another now; nil where it is ours

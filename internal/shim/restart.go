@@ -173,7 +173,7 @@ func (s *shim) tryRestart() error {
 		}
 		s.net.mu.Unlock()
 	}
-	h := &handover{Restart: true, Kept: s.kept(), State: s.snapshot(), Backoff: s.backoff}
+	h := &handover{Restart: true, Kept: s.kept(), State: s.snapshot(), Backoff: s.backoff, Rows: s.streams.rows, Cols: s.streams.cols}
 	return s.execAgain(h, files, nil)
 }
 

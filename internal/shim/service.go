@@ -205,14 +205,19 @@ func (s *shim) aliveEvery() time.Duration {
 // was to be healthy, is given up to the manager.
 func (s *shim) sayAlive(every time.Duration, over <-chan struct{}) {
 	for {
-		if st := s.snapshot(); st.Health == nil || st.Health.Status != unhealthy || s.unit().Notify != start.NotifyHealthy {
-			s.notify(sdnotify.Alive)
-		}
+		s.sayWell()
 		select {
 		case <-over:
 			return
 		case <-time.After(every):
 		}
+	}
+}
+
+// sayWell is one of them, where we have to give any.
+func (s *shim) sayWell() {
+	if st := s.snapshot(); s.aliveEvery() > 0 && (st.Health == nil || st.Health.Status != unhealthy || s.unit().Notify != start.NotifyHealthy) {
+		s.notify(sdnotify.Alive)
 	}
 }
 

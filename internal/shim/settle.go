@@ -82,11 +82,15 @@ func (o *occupied) call() {
 // something is under way. Connections that come meanwhile wait in the listener's
 // queue, which outlives the execve.
 func (s *shim) quiesce() (release func(), ok bool) {
+	if !s.reopening.TryLock() { // it changes the socket
+		return nil, false
+	}
 	accept := s.haltAccept()
 	s.work.mu.Lock()
 	if s.work.n > 0 || !s.execs.idle() {
 		s.work.mu.Unlock()
 		accept()
+		s.reopening.Unlock()
 		return nil, false
 	}
 	s.saves.Lock()
@@ -94,6 +98,7 @@ func (s *shim) quiesce() (release func(), ok bool) {
 		s.saves.Unlock()
 		s.work.mu.Unlock()
 		accept()
+		s.reopening.Unlock()
 	}, true
 }
 
@@ -143,7 +148,7 @@ func (s *shim) settle(to *sleep) {
 	carry := s.streams.suspend()
 	defer func() {
 		var err error
-		if s.streams.log != nil {
+		if s.logged {
 			if s.streams.log, err = s.openLog(carry.lines); err != nil {
 				s.streams.log = nil
 			}
@@ -162,8 +167,7 @@ func (s *shim) settle(to *sleep) {
 	}
 	files["init"] = s.init.PidFD
 	h := &handover{Kept: s.kept(), Backoff: s.backoff, Lines: carry.lines, OOMs: s.ooms, Rows: s.streams.rows, Cols: s.streams.cols, Keep: s.keep, Patience: patience}
-	h.State = s.snapshot()
-	h.Logged = s.streams.log != nil
+	h.Logged = s.logged
 	if s.servant != nil {
 		h.Helper = s.servant.pid
 		if s.servant.pidfd == nil {
@@ -188,9 +192,11 @@ func (s *shim) settle(to *sleep) {
 		if err != nil {
 			return
 		}
+		s.sayWell() // while it sleeps it does not, and sleeps as long as it may be silent
 		to.path, to.events = path, append(s.streams.events(), "control", "init", "keeper", "helper", fromInside, oomEvents)
 		h.Parked = time.Now()
 	}
+	h.State = s.snapshot() // with the network that goes with the connection
 	_ = s.execAgain(h, files, to)
 }
 
@@ -290,7 +296,7 @@ func (s *shim) adopt(h *handover) {
 			carry.files[name] = f
 		}
 	}
-	if h.Logged {
+	if s.logged = h.Logged; s.logged {
 		s.streams.log, _ = s.openLog(h.Lines) // a full disk costs log lines, never the container
 	}
 	s.streams.rows, s.streams.cols = h.Rows, h.Cols

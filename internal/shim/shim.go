@@ -94,6 +94,7 @@ type shim struct {
 	ooms      uint64         // kills for want of memory that were told; guarded by endings
 	called    chan os.Signal // SIGUSR2 (reopen.go)
 	patience  time.Duration  // of silence before it parks (park.go)
+	logged    bool           // it has a log, be it one that cannot be opened now
 	term      terminated
 	undo      unwind.Stack
 }
@@ -335,6 +336,9 @@ func (s *shim) awaitReady() error {
 	}
 	if len(files) == 1 && s.cfg.Spec.Process.Terminal {
 		s.holdConsole(files[0])
+		if s.streams.rows == 0 { // it has this size; nobody said another since
+			s.streams.rows, s.streams.cols = s.cfg.Rows, s.cfg.Cols
+		}
 		s.streams.terminal(files[0])
 		return nil
 	}
@@ -439,6 +443,7 @@ func (s *shim) connect() error {
 	defer trace.Begin("connect the streams, open the log").End()
 	if s.cfg.Detach || !s.cfg.AutoRemove || s.cfg.Log.Driver != "" {
 		var err error
+		s.logged = true
 		if s.streams.log, err = logs.Open(filepath.Join(s.cfg.Dir, "log"), s.logOptions()); err != nil {
 			return err
 		}
