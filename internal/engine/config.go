@@ -1,15 +1,12 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"path/filepath"
 
 	"github.com/rc-containers/rc/internal/hint"
-	"github.com/rc-containers/rc/internal/lazyjson"
 	"github.com/rc-containers/rc/internal/linux"
-	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/trace"
 )
@@ -26,14 +23,7 @@ func (e *Engine) LoadConfig(id string) (*start.Config, error) {
 	if err != nil {
 		return nil, hint.New(op, hint.Cause(err), "")
 	}
-	c := new(start.Config)
-	err = stage.Decode(data, c)
-	if err == nil && c.Root != e.Store.Root && c.Root != "" {
-		data = moved(data, c.Root, e.Store.Root)
-		c = new(start.Config)
-		err = stage.Decode(data, c)
-		c.Root = e.Store.Root
-	}
+	c, err := start.Stored(data, e.Store.Root)
 	if err != nil {
 		return nil, hint.New(op, err, "make the container again with `rc run`")
 	}
@@ -41,17 +31,4 @@ func (e *Engine) LoadConfig(id string) (*start.Config, error) {
 		return nil, hint.Newf(op, "make the container again with `rc run`", "it is not whole")
 	}
 	return c, nil
-}
-
-// moved is a configuration whose paths below the state root are those of today: the
-// folder was moved, or is reached by another name, since the container was made.
-// Image records have no such paths.
-func moved(data []byte, was, is string) []byte {
-	from, ferr := lazyjson.Marshal(was + "/")
-	to, terr := lazyjson.Marshal(is + "/")
-	if ferr != nil || terr != nil {
-		return data
-	}
-	// A text of JSON begins with a quote, and a quote within one has a backslash.
-	return bytes.ReplaceAll(data, from[:len(from)-1], to[:len(to)-1])
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/linux"
 	"github.com/rc-containers/rc/internal/record"
-	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
 )
 
@@ -67,8 +66,7 @@ func loadConfig(store *record.Store, id string) (*start.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := new(start.Config)
-	return cfg, stage.Decode(data, cfg)
+	return start.Stored(data, store.Root)
 }
 
 // openRoot opens the root of p. Of a container at rest it mounts the root file
