@@ -38,6 +38,11 @@ func refusePort(asker string, p slirp.Port, err error) error {
 		fix = "publish on an address that this host has: ip -brief address"
 	case unix.EAFNOSUPPORT:
 		fix = "this host has no such protocol: publish on an IPv4 address"
+	case unix.EINVAL:
+		if addr, err := netip.ParseAddr(p.HostIP); err == nil && addr.IsLinkLocalUnicast() {
+			// ipv6(7): such an address is one together with its interface.
+			fix = "a link-local address is on every interface: publish on another one, or on [::]"
+		}
 	case unix.EMFILE, unix.ENFILE:
 		fix = "publish fewer ports, or allow more descriptors: ulimit -Hn"
 	}

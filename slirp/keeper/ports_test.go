@@ -109,6 +109,7 @@ func TestPortRefusals(t *testing.T) {
 		"18957:80 18957:81":         {unix.EADDRINUSE, "another host port"},
 		"198.51.100.77::80/udp":     {unix.EADDRNOTAVAIL, ""},
 		"18958:80 [2001:db8::1]::1": {unix.EADDRNOTAVAIL, ""},
+		"[fe80::1]:18958:80":        {unix.EINVAL, "link-local"},
 	}
 	if start, ok := unprivilegedStart(); ok && start > 80 {
 		cases["80:80"] = struct {
