@@ -243,7 +243,7 @@ func (r *report) files(b *strings.Builder) {
 	if len(r.places) < 2 || r.places[0] != hostPlace {
 		return
 	}
-	b.WriteString("\n| times the host's |" + strings.Join(r.places[1:], " | ") + " |\n|---|" + strings.Repeat("---:|", len(r.places)-1) + "\n")
+	b.WriteString("\n| times the host's | " + strings.Join(r.places[1:], " | ") + " |\n|---|" + strings.Repeat("---:|", len(r.places)-1) + "\n")
 	for _, work := range works {
 		fmt.Fprintf(b, "| %s |", work.title)
 		for _, place := range r.places[1:] {
