@@ -142,6 +142,10 @@ func (s *System) SubordinateIDs() Finding {
 		missing = "/etc/subuid and /etc/subgid"
 	}
 	f.Evidence = fmt.Sprintf("no range for %s in %s", r.User, missing)
+	if _, known := s.Account(s.UID); !known { // newuidmap asks for a name, and usermod, too
+		f.Fix = fmt.Sprintf("give user %d an entry in the host's user database (/etc/passwd), then a range", s.UID)
+		return f
+	}
 	start := s.freeRange()
 	f.Fix = fmt.Sprintf("sudo usermod --add-subuids %d-%d --add-subgids %d-%d %s", start, start+65535, start, start+65535, r.User)
 	return f

@@ -94,6 +94,7 @@ func TestSubordinateIDsFinding(t *testing.T) {
 	none := fake(t, map[string]string{"/etc/passwd": alice, "/etc/subuid": "bob:100000:65536\n", "/etc/subgid": "bob:100000:65536\ncarol:165536:65536\n"})
 	wants(t, none.SubordinateIDs(), "no range for alice in /etc/subuid and /etc/subgid",
 		"sudo usermod --add-subuids 231072-296607 --add-subgids 231072-296607 alice")
+	wants(t, fake(t, map[string]string{"/etc/passwd": "x:x:7:7::/:/bin/sh\n"}).SubordinateIDs(), "no range for 1000 in", "give user 1000 an entry")
 	half := fake(t, map[string]string{"/etc/passwd": alice, "/etc/subuid": "alice:100000:65536\n"})
 	wants(t, half.SubordinateIDs(), "no range for alice in /etc/subgid", "usermod")
 	both := fake(t, map[string]string{"/etc/subuid": "1000:100000:65536\n", "/etc/subgid": "1000:100000:65536\n"})
