@@ -44,6 +44,9 @@ var stepNames = map[step]string{
 	stepGate: "make a pipe",
 }
 
+// errEnded is the silence of everybody who could report.
+var errEnded = errors.New("the process ended before it was set up")
+
 // constructorLimit ends the wait for a program that has no constructor, or that
 // somebody stopped.
 const constructorLimit = 30 * time.Second
@@ -63,7 +66,7 @@ func receive(sock *os.File) (message, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return message{}, fmt.Errorf("no report after %v: the program has no constructor, or is stopped", constructorLimit)
 	case err != nil || n != len(buf):
-		return message{}, fmt.Errorf("the process ended before it was set up")
+		return message{}, errEnded
 	}
 	field := func(i int) int32 { return int32(binary.NativeEndian.Uint32(buf[4*i:])) }
 	return message{step(field(0)), unix.Errno(field(1)), int(field(2)), int(field(3))}, nil

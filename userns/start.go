@@ -2,9 +2,11 @@ package userns
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -109,7 +111,11 @@ func (s *Starting) Finish() (*Process, error) {
 	_ = s.ours.sock.SetReadDeadline(time.Now().Add(constructorLimit))
 	process, err := s.ours.converse(s.p)
 	if err != nil {
+		how := s.ours.howEnded(err)
 		s.ours.abandon()
+		if how != "" {
+			err = hint.New("start "+s.p.Path, fmt.Errorf("%w: %s", errEnded, how), "try again; what kills it may say so in the host's log: dmesg, journalctl -k")
+		}
 		return nil, err
 	}
 	return process, nil
@@ -253,6 +259,33 @@ func (s *starting) settle() (*Process, error) {
 	_, _ = s.first.Wait()
 	_ = s.first.Close()
 	return s.child, nil
+}
+
+// howEnded says of those that went without a word how they did: nobody of ours ends so.
+// "" where they do not end within a second, or are not asked about.
+func (s *starting) howEnded(err error) string {
+	if !errors.Is(err, errEnded) {
+		return ""
+	}
+	var how []string
+	for _, p := range []**Process{&s.first, &s.child} {
+		if *p == nil || (*p).PidFD.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+			continue
+		}
+		ws, err := (*p).Wait()
+		_ = (*p).PidFD.SetReadDeadline(time.Time{})
+		switch {
+		case err != nil:
+			continue // abandon ends it
+		case ws.Signaled():
+			how = append(how, "signal "+strconv.Itoa(int(ws.Signal())))
+		default:
+			how = append(how, "exit code "+strconv.Itoa(ws.ExitStatus()))
+		}
+		_ = (*p).Close()
+		*p = nil
+	}
+	return strings.Join(how, ", then ")
 }
 
 // abandon ends and reaps what was started.

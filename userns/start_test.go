@@ -233,9 +233,12 @@ func TestFailuresNameTheStep(t *testing.T) {
 		}, "join the uts namespace: ", unix.EINVAL},
 		"not passed":      {func(p *Program) { p.Plan = Plan{Join: []Join{{5, unix.CLONE_NEWUTS}}} }, "was not passed", nil},
 		"no such program": {func(p *Program) { p.Path = "/nonexistent/rc-init" }, "start /nonexistent/rc-init: ", unix.ENOENT},
-		"no constructor":  {func(p *Program) { p.Path = "/bin/true" }, "ended before it was set up", nil},
-		"no maps":         {func(p *Program) { p.Plan.Unshare = unix.CLONE_NEWUSER }, "without ID maps", nil},
-		"overlapping":     {func(p *Program) { p.Plan = Plan{Clone: unix.CLONE_NEWUSER, UIDMap: []IDMap{{0, 0, 2}, {1, 5, 1}}} }, "overlaps", nil},
+		"no constructor":  {func(p *Program) { p.Path = "/bin/true" }, "ended before it was set up: exit code 0", nil},
+		"killed": {func(p *Program) {
+			p.Plan.Fork, p.Prepare = true, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) }
+		}, "ended before it was set up: exit code 0, then signal 9", nil},
+		"no maps":     {func(p *Program) { p.Plan.Unshare = unix.CLONE_NEWUSER }, "without ID maps", nil},
+		"overlapping": {func(p *Program) { p.Plan = Plan{Clone: unix.CLONE_NEWUSER, UIDMap: []IDMap{{0, 0, 2}, {1, 5, 1}}} }, "overlaps", nil},
 		"others' ids": {func(p *Program) {
 			p.Plan = Plan{Clone: unix.CLONE_NEWUSER, UIDMap: []IDMap{{0, 4242, 9}}, GIDMap: []IDMap{{0, 4242, 9}}}
 		}, "map of the new user namespace", unix.EPERM},
