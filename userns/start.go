@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -111,11 +110,10 @@ func (s *Starting) Finish() (*Process, error) {
 	_ = s.ours.sock.SetReadDeadline(time.Now().Add(constructorLimit))
 	process, err := s.ours.converse(s.p)
 	if err != nil {
-		how := s.ours.howEnded(err)
-		s.ours.abandon()
-		if how != "" {
-			err = hint.New("start "+s.p.Path, fmt.Errorf("%w: %s", errEnded, how), "try again; what kills it may say so in the host's log: dmesg, journalctl -k")
+		if errors.Is(err, errEnded) {
+			err = hint.New("start "+s.p.Path, s.ours.howEnded(), "try again; what kills it may say so in the host's log: dmesg, journalctl -k")
 		}
+		s.ours.abandon()
 		return nil, err
 	}
 	return process, nil
@@ -243,7 +241,9 @@ func (s *starting) converse(p *Program) (*Process, error) {
 			err = m.failure(p)
 		}
 		if err == nil {
-			_, err = s.sock.Write([]byte{1})
+			if _, err = s.sock.Write([]byte{1}); errors.Is(err, unix.EPIPE) {
+				err = errEnded
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -261,31 +261,38 @@ func (s *starting) settle() (*Process, error) {
 	return s.child, nil
 }
 
-// howEnded says of those that went without a word how they did: nobody of ours ends so.
-// "" where they do not end within a second, or are not asked about.
-func (s *starting) howEnded(err error) string {
-	if !errors.Is(err, errEnded) {
-		return ""
-	}
-	var how []string
+// ErrKilled is the end by SIGKILL of a program that was not set up yet. It is how the
+// kernel refuses a birth in a cgroup (Plan.CgroupFD) that cgroup.kill was once written
+// to: it holds the parent's count of kills against the child's (measured with Linux
+// 6.18; kargs->kill_seq in cgroup_css_set_fork of kernel/cgroup/cgroup.c).
+// Into such a group a process can still be moved.
+var ErrKilled = errors.New("signal 9")
+
+// howEnded is errEnded with the reason that those give who went without a word; who does
+// not end within a second is left to abandon.
+func (s *starting) howEnded() error {
+	err := errEnded
 	for _, p := range []**Process{&s.first, &s.child} {
 		if *p == nil || (*p).PidFD.SetReadDeadline(time.Now().Add(time.Second)) != nil {
 			continue
 		}
-		ws, err := (*p).Wait()
+		ws, werr := (*p).Wait()
 		_ = (*p).PidFD.SetReadDeadline(time.Time{})
 		switch {
-		case err != nil:
-			continue // abandon ends it
+		case werr != nil:
+			continue
+		case ws.Signaled() && ws.Signal() == unix.SIGKILL:
+			err = fmt.Errorf("%w: %w", err, ErrKilled)
 		case ws.Signaled():
-			how = append(how, "signal "+strconv.Itoa(int(ws.Signal())))
+			err = fmt.Errorf("%w: signal %d", err, ws.Signal())
+		case p == &s.first && s.child != nil && ws.ExitStatus() == 0: // as it should
 		default:
-			how = append(how, "exit code "+strconv.Itoa(ws.ExitStatus()))
+			err = fmt.Errorf("%w: exit code %d", err, ws.ExitStatus())
 		}
 		_ = (*p).Close()
 		*p = nil
 	}
-	return strings.Join(how, ", then ")
+	return err
 }
 
 // abandon ends and reaps what was started.

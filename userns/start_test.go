@@ -236,7 +236,7 @@ func TestFailuresNameTheStep(t *testing.T) {
 		"no constructor":  {func(p *Program) { p.Path = "/bin/true" }, "ended before it was set up: exit code 0", nil},
 		"killed": {func(p *Program) {
 			p.Plan.Fork, p.Prepare = true, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) }
-		}, "ended before it was set up: exit code 0, then signal 9", nil},
+		}, "ended before it was set up: signal 9", nil},
 		"no maps":     {func(p *Program) { p.Plan.Unshare = unix.CLONE_NEWUSER }, "without ID maps", nil},
 		"overlapping": {func(p *Program) { p.Plan = Plan{Clone: unix.CLONE_NEWUSER, UIDMap: []IDMap{{0, 0, 2}, {1, 5, 1}}} }, "overlaps", nil},
 		"others' ids": {func(p *Program) {

@@ -243,8 +243,9 @@ var joinOrder = []struct {
 	{"join-uts", unix.CLONE_NEWUTS}, {"join-pid", unix.CLONE_NEWPID},
 }
 
+// cgroupRefused tells whether a process could not be born in a cgroup, but might be moved.
 func cgroupRefused(err error) bool {
-	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOSYS, unix.E2BIG} {
+	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOSYS, unix.E2BIG, userns.ErrKilled} {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/start"
+	"github.com/rc-containers/rc/userns"
 )
 
 func bind(source, dest string) specs.Mount {
@@ -189,7 +190,7 @@ func TestProbe(t *testing.T) {
 }
 
 func TestCgroupRefused(t *testing.T) {
-	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.ENOSYS} {
+	for _, errno := range []error{unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.ENOSYS, userns.ErrKilled} {
 		if !cgroupRefused(hint.New("clone", errno, "")) {
 			t.Errorf("%v has a second try", errno)
 		}
