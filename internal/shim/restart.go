@@ -14,7 +14,6 @@ import (
 	"github.com/rc-containers/rc/internal/atomicfile"
 	"github.com/rc-containers/rc/internal/hint"
 	"github.com/rc-containers/rc/internal/record"
-	"github.com/rc-containers/rc/internal/stage"
 	"github.com/rc-containers/rc/internal/stage/control"
 	"github.com/rc-containers/rc/internal/stage/start"
 	"github.com/rc-containers/rc/internal/trace"
@@ -222,8 +221,8 @@ func (s *shim) rebuild(h *handover) error {
 	if err != nil {
 		return hint.New("start the container again", hint.Errno(err), "rc start "+h.Kept.Name)
 	}
-	cfg := new(start.Config)
-	if err := stage.Decode(data, cfg); err != nil {
+	cfg, err := start.Stored(data, h.Kept.Root) // a folder that was moved since it was made
+	if err != nil {
 		return hint.New("start the container again", err, "make it again with `rc run`")
 	}
 	if cfg.Spec == nil || cfg.Spec.Process == nil || cfg.Spec.Linux == nil || cfg.ID != h.Kept.ID {

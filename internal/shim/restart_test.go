@@ -274,6 +274,20 @@ func TestRealRestartWaitsForTheDisk(t *testing.T) {
 	}
 }
 
+// A configuration that was made where the state folder has been before still works.
+func TestRealRestartInAMovedFolder(t *testing.T) {
+	c := detached(t, record.RestartPolicy{Name: "on-failure", Max: 1}, "until [ -e /go ]; do sleep 0.05; done; exit 4")
+	root := c.cfg.Root
+	must(t, os.Rename(c.cfg.RootfsDir, root+"/rootfs"))
+	c.cfg.Root, c.cfg.RootfsDir = "/was", "/was/rootfs"
+	c.keepConfig()
+	must(t, os.WriteFile(root+"/rootfs/go", nil, 0o644))
+	c.ended()
+	if st := c.state(); st.ExitCode != 4 || st.RestartCount != 1 || st.Error != "" {
+		t.Errorf("%+v", st)
+	}
+}
+
 // The attached rc hears of the first end and leaves; the container goes on.
 func TestRealAttachedRestart(t *testing.T) {
 	c := newContainer(t, "sh", "-c", "echo out; exit 6")

@@ -16,11 +16,19 @@ func Stored(data []byte, root string) (*Config, error) {
 	if err != nil || c.Root == root || c.Root == "" {
 		return c, err
 	}
-	data = moved(data, c.Root, root)
+	was := c
 	c = new(Config)
-	err = stage.Decode(data, c)
+	if err = stage.Decode(moved(data, was.Root, root), c); err != nil {
+		return c, err
+	}
 	c.Root = root
-	return c, err
+	if c.Spec != nil && was.Spec != nil {
+		c.Spec.Process = was.Spec.Process
+		for i := range c.Spec.Mounts {
+			c.Spec.Mounts[i].Destination = was.Spec.Mounts[i].Destination
+		}
+	}
+	return c, nil
 }
 
 // moved replaces the beginning of every text that is a path below a folder.
