@@ -359,6 +359,9 @@ func (s *shim) stopFor(q control.Request) {
 		patience = s.cfg.StopAfter
 	}
 	ended := s.ended()
+	if q.Policy && s.waiting() {
+		return // it ended by itself meanwhile, and its next life waits for us to be idle
+	}
 	if !q.Policy {
 		s.mu.Lock()
 		s.ending = true
