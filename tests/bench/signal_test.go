@@ -49,7 +49,9 @@ func TestEndOurs(t *testing.T) {
 		return cmd
 	}
 	ours, payload, foreign := run([]string{"XDG_RUNTIME_DIR=" + w.run}), run(nil, mounted, "1000"), run([]string{"XDG_RUNTIME_DIR=" + w.run + "0"})
-	_ = wait("an execve", func() bool { return isPayload(payload.Process.Pid) && isPayload(foreign.Process.Pid) })
+	_ = wait("an execve", func() bool {
+		return isPayload(ours.Process.Pid) && isPayload(payload.Process.Pid) && isPayload(foreign.Process.Pid)
+	})
 	if !isPayload(payload.Process.Pid) {
 		t.Error("the server of the network's rows is no payload")
 	}
