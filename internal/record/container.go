@@ -342,8 +342,10 @@ func (s *Store) FindContainer(ref string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		if id := s.recordNamed(ref); id != "" && ref != "" {
-			return id, nil
+		if ref != "" {
+			if id, err := s.recordNamed(ref); id != "" || err != nil {
+				return id, err
+			}
 		}
 		return "", hint.New(fmt.Sprintf("find container %q", ref), ErrNoContainer, "see `rc ps -a`").WithCode(1)
 	}

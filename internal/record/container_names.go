@@ -49,7 +49,11 @@ func (s *Store) repairName(name string) (string, error) {
 	if id := strings.TrimSpace(string(b)); ValidID(id) {
 		return id, nil
 	}
-	if id := s.recordNamed(name); id != "" {
+	id, err := s.recordNamed(name)
+	if err != nil { // whose it is cannot be told: it stays
+		return "", err
+	}
+	if id != "" {
 		return id, atomicfile.Write(path, []byte(id+"\n"), 0o600, atomicfile.Fast)
 	}
 	if text := strings.Trim(string(b), "\x00 \n"); text != "" { // no power cut leaves that
@@ -63,14 +67,17 @@ func (s *Store) repairName(name string) (string, error) {
 
 // recordNamed is the container whose record has a name, "" when there is none: what
 // `rc ps` shows, whatever became of the name's own file.
-func (s *Store) recordNamed(name string) string {
-	ids, _ := s.ContainerIDs()
+func (s *Store) recordNamed(name string) (string, error) {
+	ids, err := s.ContainerIDs()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
 	for _, id := range ids {
 		if c, err := s.LoadContainer(id); err == nil && c.Name == name {
-			return id
+			return id, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // ClaimName gives name to id, exclusively: errors.Is(err, fs.ErrExist) when

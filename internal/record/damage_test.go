@@ -39,6 +39,19 @@ func TestContainerIsFoundByTheNameInItsRecord(t *testing.T) {
 	}
 }
 
+// While nobody can tell whose an empty name is, it stays.
+func TestNameStaysWhileRecordsCannotBeListed(t *testing.T) {
+	s := newBox(t)
+	path := s.Path("container-names", "web")
+	ok(t, errors.Join(os.WriteFile(path, make([]byte, 65), 0o600), os.Remove(s.Path("containers")), os.WriteFile(s.Path("containers"), nil, 0o600)))
+	if id, err := s.FindContainer("web"); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("%q, %v", id, err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
 // A state that names no status is damage, not a container that has ended.
 func TestStateWithoutStatusIsDamage(t *testing.T) {
 	s := newBox(t)
