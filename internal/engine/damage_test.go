@@ -75,6 +75,20 @@ func TestListsBesideDamage(t *testing.T) {
 	}
 }
 
+// Nobody is told to delete a container for want of a descriptor or of room.
+func TestDeleteIsForDamage(t *testing.T) {
+	for err, want := range map[error]string{
+		errors.New("unexpected end"): "to delete it all the same: rc rm -f web",
+		unix.EISDIR:                  "to delete it all the same: rc rm -f web",
+		unix.EMFILE:                  "",
+		unix.ENOSPC:                  diskFix(unix.ENOSPC),
+	} {
+		if got := deleteFix(err, "it", "web"); got != want {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+}
+
 // What is said of a network that cannot be read is not that it can be made.
 func TestDamagedNetwork(t *testing.T) {
 	w := newWorkshop(t)

@@ -19,6 +19,17 @@ func diskFix(err error) string {
 	return ""
 }
 
+// deleteFix is what to type where a container's record cannot be read; nothing of that
+// where the host or the caller lacks something: the record may be whole.
+func deleteFix(err error, what, ref string) string {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.ENOSPC, unix.EDQUOT, unix.EROFS} {
+		if errors.Is(err, errno) {
+			return diskFix(err)
+		}
+	}
+	return "to delete " + what + " all the same: rc rm -f " + ref
+}
+
 // fixOf is what a refusal says to type, beside hint.Reason, to say both of something else.
 func fixOf(err error) string {
 	var h *hint.Error

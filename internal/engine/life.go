@@ -33,7 +33,7 @@ func (e *Engine) Load(id string) (*Entry, error) {
 	for try := 0; ; try++ {
 		entry, err := e.look(id)
 		if err != nil && fixOf(err) == "" && !errors.Is(err, fs.ErrNotExist) {
-			err = hint.New("", err, "to delete container "+shortID(id)+" all the same: rc rm -f "+shortID(id)).WithCode(1)
+			err = hint.New("", err, deleteFix(err, "container "+shortID(id), shortID(id))).WithCode(1)
 		}
 		if err != nil {
 			return nil, err

@@ -49,7 +49,7 @@ func (e *Engine) Logs(ref string, q LogsQuery) (int, error) {
 	}
 	c, err := e.Store.LoadContainer(id)
 	if err != nil {
-		return 0, hint.New("read container "+ref, hint.Cause(err), "to delete it all the same: rc rm -f "+ref).WithCode(1)
+		return 0, hint.New("read container "+ref, hint.Cause(err), deleteFix(err, "it", ref)).WithCode(1)
 	}
 	if c.Log.Driver == "none" {
 		return 0, hint.Newf("show the log of container "+ref, "run it with another --log-driver", "it has none: it was made with --log-driver none").WithCode(1)

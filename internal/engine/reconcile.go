@@ -45,6 +45,7 @@ func (e *Engine) reconcile(id string) error {
 		_ = os.Remove(path)
 	}
 	if c != nil && st == nil && !c.AutoRemove && e.hasRun(id) {
+		e.dropGroup(id) // a payload may live on that no state names
 		return e.saveLost(id, "its state was lost")
 	}
 	if c == nil || st == nil || st.Status == record.Created && st.Fresh {

@@ -252,7 +252,7 @@ func (e *Engine) find(ref, op string) (*Entry, error) {
 		return nil, hint.New(op, record.ErrNoContainer, "see `rc ps -a`").WithCode(1)
 	}
 	if err != nil {
-		return nil, hint.New(op, hint.Reason(err), "to delete it all the same: rc rm -f "+ref).WithCode(1)
+		return nil, hint.New(op, hint.Reason(err), deleteFix(err, "it", ref)).WithCode(1)
 	}
 	return entry, e.elsewhere(&entry.Container, op)
 }
