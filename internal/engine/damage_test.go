@@ -111,6 +111,7 @@ func TestDamagedFilterIsMadeAnew(t *testing.T) {
 		{stage.Failure{Op: "load the seccomp filter", Errno: int(unix.EINVAL), Fix: "other"}, true},
 		{stage.Failure{Op: "read the seccomp filter", Fix: "other"}, true},
 		{stage.Failure{Op: "load the seccomp filter", Errno: int(unix.ENOSYS), Fix: "other"}, false},
+		{stage.Failure{Op: "load the seccomp filter", Errno: int(unix.ENOMEM), Fix: "other"}, false},
 		{stage.Failure{Op: "make a pipe", Fix: "other"}, false},
 	} {
 		must(t, os.WriteFile(path, nil, 0o600))

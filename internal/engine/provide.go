@@ -98,10 +98,15 @@ func (e *Engine) filter(p spec.SeccompProfile) (*os.File, error) {
 }
 
 // dropFilter removes a compiled filter that init could not load, as one that a power
-// cut left empty: the next start compiles it anew.
+// cut left empty: the next start compiles it anew. A kernel that has no room, or that
+// loads none at all (seccomp(2)), says nothing of the file.
 func (l *launch) dropFilter(f *stage.Failure) {
 	file := l.files["seccomp"]
-	if file == nil || !strings.HasSuffix(f.Op, " the seccomp filter") || unix.Errno(f.Errno) == unix.ENOSYS {
+	if file == nil || !strings.HasSuffix(f.Op, " the seccomp filter") {
+		return
+	}
+	switch unix.Errno(f.Errno) {
+	case unix.ENOSYS, unix.ENOMEM, unix.EACCES, unix.EPERM:
 		return
 	}
 	if os.RemoveAll(file.Name()) == nil {
