@@ -36,7 +36,7 @@ type flows struct {
 	// one (it wrote to two addresses of the host) would be one to the server.
 	as   map[asKey]*flow
 	room *datagram // nil while nobody needs it
-	// learned are those that the kernel has been told of since relearn.
+	// learned are those that the kernel may have been told of since relearn.
 	learned int
 }
 
@@ -147,6 +147,7 @@ func (f *flow) connect(d *door, first []byte) bool {
 		}
 		if t.as.IsValid() {
 			d.turnLate(service{unix.IPPROTO_UDP, netip.AddrPortFrom(t.to, inside)})
+			d.flows.learned++ // by what is sent, be it to a server that is not there
 		}
 		fd, err := t.open(d.annex, unix.SOCK_DGRAM, inside)
 		if err == nil {
@@ -155,9 +156,6 @@ func (f *flow) connect(d *door, first []byte) bool {
 			}
 			if err == nil {
 				f.fd, f.turned = fd, t.as.IsValid()
-				if f.turned {
-					d.flows.learned++
-				}
 				if t.as == f.client {
 					d.flows.as[as], f.as = f, as
 				}
