@@ -130,6 +130,13 @@ func newContainer(t *testing.T, args ...string) *container {
 	life, err := store.TakeLife(testID)
 	must(t, err)
 	c.files["life"] = life
+	t.Cleanup(func() { // a payload outlives a shim that the test killed
+		if st, err := store.LoadState(testID); err == nil && st != nil && st.PID > 0 {
+			if began, err := linux.StartTime(st.PID); err == nil && began == st.PIDStart {
+				_ = unix.Kill(st.PID, unix.SIGKILL)
+			}
+		}
+	})
 	return c
 }
 
