@@ -201,15 +201,21 @@ func hasLabel(labels map[string]string, want string) bool {
 func nameFilter(_ *containers, values []string) (test, error) {
 	var list []*regexp.Regexp
 	for _, v := range values {
-		r, err := regexp.Compile(v)
-		if err != nil {
-			r = regexp.MustCompile("^/?" + regexp.QuoteMeta(v) + "$")
-		}
-		list = append(list, r)
+		list = append(list, nameExpression(v, "^/?"+regexp.QuoteMeta(v)+"$"))
 	}
 	return func(c *engine.Entry) bool {
 		return slices.ContainsFunc(list, func(r *regexp.Regexp) bool { return r.MatchString(c.Name) || r.MatchString("/"+c.Name) })
 	}, nil
+}
+
+// nameExpression is what a filter's name=WANT means, as Docker's and podman's users write
+// ^app$ (moby, api/types/filters Args.Match); otherwise is for what is no expression.
+func nameExpression(want, otherwise string) *regexp.Regexp {
+	r, err := regexp.Compile(want)
+	if err != nil {
+		return regexp.MustCompile(otherwise)
+	}
+	return r
 }
 
 func exitedFilter(_ *containers, values []string) (test, error) {

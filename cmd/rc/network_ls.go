@@ -143,6 +143,10 @@ func (f *filters) networks() (func(*engine.NetworkEntry) bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	var names []*regexp.Regexp
+	for _, v := range f.values["name"] {
+		names = append(names, nameExpression(v, regexp.QuoteMeta(v)))
+	}
 	any := func(key string, is func(string) bool) bool {
 		return !f.names(key) || slices.ContainsFunc(f.values[key], is)
 	}
@@ -151,22 +155,11 @@ func (f *filters) networks() (func(*engine.NetworkEntry) bool, error) {
 		return any("dangling", func(t string) bool { return (t == "true" || t == "1") == (custom && len(n.Users) == 0) }) &&
 			any("driver", func(t string) bool { return t == n.Driver }) &&
 			any("id", func(t string) bool { return strings.Contains(n.ID, t) }) &&
-			any("name", func(t string) bool { return nameMatches(t, n.Name) }) &&
+			(len(names) == 0 || slices.ContainsFunc(names, func(r *regexp.Regexp) bool { return r.MatchString(n.Name) })) &&
 			any("scope", func(t string) bool { return t == "local" }) &&
 			any("type", func(t string) bool { return (t == "custom") == custom }) &&
 			(spare.Until.IsZero() || n.CreatedAt.Before(spare.Until)) && f.labelled(n.Labels)
 	}, nil
-}
-
-// nameMatches tells whether a filter's name=WANT means name: by regular expression,
-// as Docker's and podman's users write ^app$ (moby, api/types/filters Args.Match);
-// what is no expression is looked for as it is.
-func nameMatches(want, name string) bool {
-	r, err := regexp.Compile(want)
-	if err != nil {
-		return strings.Contains(name, want)
-	}
-	return r.MatchString(name)
 }
 
 // networkDetail has the fields of `docker network inspect`.

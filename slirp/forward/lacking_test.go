@@ -146,12 +146,42 @@ func TestNamespaceCannotBeEntered(t *testing.T) {
 	}
 }
 
-// TestAllFlows: a container has 4,096 clients of UDP and no more; who talks stays.
-func TestAllFlows(t *testing.T) {
+// needFlows skips where not all flows that there may be have a descriptor.
+func needFlows(t *testing.T) {
+	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max < maxFlows+1000 {
 		t.Skipf("needs %d descriptors: the hard limit is %d", maxFlows+1000, limit.Max)
 	}
+}
+
+// asks is nil when a question is answered in time.
+func asks(c net.Conn, patience time.Duration) error {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, _ = c.Write([]byte("?"))
+	_, err := c.Read(make([]byte, 100))
+	return err
+}
+
+// stranger is a client with the nth of many ports, for as long as use takes.
+func (s *scene) stranger(n int, use func(c *net.UDPConn) error) {
+	s.t.Helper()
+	var err error
+	s.client.in(func() {
+		var c *net.UDPConn
+		if c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(client4), Port: 20000 + n}); err == nil {
+			err = use(c)
+			_ = c.Close()
+		}
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestAllFlows: a container has 4,096 clients of UDP and no more; who talks stays.
+func TestAllFlows(t *testing.T) {
+	needFlows(t)
 	s := newScene(t)
 	s.serveUDP("udp", ":53")
 	_, port := s.publish("udp", "", 53)
@@ -162,9 +192,7 @@ func TestAllFlows(t *testing.T) {
 	defer good.Close()
 	talk := func() {
 		t.Helper()
-		_ = good.SetDeadline(time.Now().Add(5 * time.Second))
-		_, _ = good.Write([]byte("?"))
-		if _, err := good.Read(make([]byte, 100)); err != nil {
+		if err := asks(good, 5*time.Second); err != nil {
 			t.Errorf("who talks is shut out: %v", err)
 		}
 	}
@@ -179,18 +207,7 @@ func TestAllFlows(t *testing.T) {
 	}
 	const flood = maxFlows + 300
 	for n := range flood {
-		s.client.in(func() {
-			c, derr := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(client4), Port: 20000 + n})
-			if derr != nil {
-				err = derr
-				return
-			}
-			_, err = c.WriteTo([]byte("flood"), to)
-			_ = c.Close()
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.stranger(n, func(c *net.UDPConn) error { _, err := c.WriteTo([]byte("flood"), to); return err })
 		if n%500 == 0 {
 			time.Sleep(20 * time.Millisecond) // what finds no room in the gate is lost
 		}
@@ -206,10 +223,7 @@ func TestAllFlows(t *testing.T) {
 
 // TestManyStrangers: the kernel has room for more clients than ever were in its set.
 func TestManyStrangers(t *testing.T) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max < maxFlows+1000 {
-		t.Skipf("needs %d descriptors: the hard limit is %d", maxFlows+1000, limit.Max)
-	}
+	needFlows(t)
 	s := newScene(t)
 	s.serveUDP("udp", ":53")
 	_, port := s.publish("udp", "", 53)
@@ -218,12 +232,7 @@ func TestManyStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer patient.Close()
-	talk := func(c net.Conn) bool {
-		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
-		_, _ = c.Write([]byte("?"))
-		_, err := c.Read(make([]byte, 100))
-		return err == nil
-	}
+	talk := func(c net.Conn) bool { return asks(c, 2*time.Second) == nil }
 	if !talk(patient) {
 		t.Fatal("no answer at first")
 	}
@@ -268,21 +277,8 @@ func TestStrangersBeforeTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	const flood = 2*maxFlows + 800 // of which a busy machine may lose some
-	from := func(n int, use func(c *net.UDPConn)) {
-		t.Helper()
-		s.client.in(func() {
-			var c *net.UDPConn
-			if c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(client4), Port: 20000 + n}); err == nil {
-				use(c)
-				_ = c.Close()
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	for n := range flood {
-		from(n, func(c *net.UDPConn) { _, err = c.WriteTo([]byte("?"), to) })
+		s.stranger(n, func(c *net.UDPConn) error { _, err := c.WriteTo([]byte("?"), to); return err })
 		if n%200 == 0 {
 			time.Sleep(20 * time.Millisecond) // what finds no room in the gate is lost
 		}
@@ -290,11 +286,12 @@ func TestStrangersBeforeTheServer(t *testing.T) {
 	s.serveUDP("udp", ":53")
 	answered := false
 	for n := range 5 {
-		from(flood+n, func(c *net.UDPConn) {
+		s.stranger(flood+n, func(c *net.UDPConn) error {
 			_ = c.SetDeadline(time.Now().Add(2 * time.Second))
 			_, _ = c.WriteTo([]byte("?"), to)
 			_, _, rerr := c.ReadFrom(make([]byte, 100))
 			answered = answered || rerr == nil
+			return nil
 		})
 	}
 	if !answered {
